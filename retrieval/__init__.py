@@ -1,0 +1,1 @@
+"""Text in, ranked evidence and cited answers out: a library without Django, Celery or SQL."""
