@@ -1,0 +1,1 @@
+"""The ground: accounts, collections, permissions, keys, audit, health, embedded services."""

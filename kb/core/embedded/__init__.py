@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey carried by packages, for a machine that has neither."""

@@ -1,0 +1,1 @@
+"""Documents, their revisions, and the chunks made of them."""

@@ -1,0 +1,169 @@
+"""Documents, their immutable revisions, and the chunks of a chunking."""
+
+import hashlib
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from kb.core.models import Collection, Reader
+
+
+class DocumentQuerySet(models.QuerySet["Document"]):
+    def visible_to(self, user: Reader) -> Self:
+        return self.filter(collection__in=Collection.objects.visible_to(user))
+
+    def editable_by(self, user: Reader) -> Self:
+        return self.filter(collection__in=Collection.objects.editable_by(user))
+
+
+class Document(models.Model):
+    """One document: its newest revision is `current`; `incoming` is a revision still being worked on.
+
+    While a replacement is parsed, `current` goes on serving; it changes in the transaction that
+    writes the new chunks.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        PARSING = "parsing", "Parsing"
+        EMBEDDING = "embedding", "Embedding"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
+    title = models.CharField(max_length=500)
+    filename = models.CharField(max_length=255)
+    state = models.CharField(max_length=12, choices=State, default=State.QUEUED, db_index=True)
+    error_code = models.CharField(max_length=30, blank=True)
+    error = models.TextField(blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    current = models.ForeignKey(
+        "DocumentRevision", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    incoming = models.ForeignKey(
+        "DocumentRevision", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        indexes = [models.Index(fields=["collection", "-created_at", "id"], name="document_listing")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def content_path(revision: "DocumentRevision", _filename: str) -> str:
+    """Originals are stored by what they hold: equal files take one place."""
+    return f"originals/{revision.sha256[:2]}/{revision.sha256[2:]}"
+
+
+class DocumentRevision(models.Model):
+    """One version of a document: the original file and the canonical text that was extracted from it.
+
+    `text` never changes once it is written. `pages` are `[number, start, end]`, `headings` are
+    `[level, title, start, end]`; offsets count characters of `text`.
+    """
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64, db_index=True)
+    file = models.FileField(upload_to=content_path, max_length=200)
+    filename = models.CharField(max_length=255)
+    size = models.PositiveBigIntegerField()
+    media_type = models.CharField(max_length=120, blank=True)
+    title = models.CharField(max_length=500, blank=True)
+    text = models.TextField(blank=True)
+    pages = models.JSONField(default=list)
+    headings = models.JSONField(default=list)
+    parsed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["document", "number"], name="one_revision_number")]
+
+    def __str__(self) -> str:
+        return f"{self.document} (revision {self.number})"
+
+
+class Chunking(models.Model):
+    """One way to cut texts: chunker settings, tokenizer and analyser. It owns its chunks and postings."""
+
+    settings = models.JSONField()
+    tokenizer_hash = models.CharField(max_length=64)
+    analyser_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["settings", "tokenizer_hash", "analyser_hash"], name="one_chunking")
+        ]
+
+    def __str__(self) -> str:
+        return f"Chunking {self.pk}: {self.settings.get('max_tokens')} tokens"
+
+
+def text_hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+class ChunkQuerySet(models.QuerySet["Chunk"]):
+    def visible_to(self, user: Reader) -> Self:
+        return self.filter(collection_id__in=Collection.objects.visible_to(user).values("pk"))
+
+
+class Chunk(models.Model):
+    """A span of a revision: `revision.text[start:end] == text`, always.
+
+    Chunk ids are 32-bit, as the packed postings hold them. `collection_id` repeats the document's,
+    so that permission filters need no join. `rendered_hash` is the hash of what both indexes read:
+    title, heading path and text.
+    """
+
+    id = models.AutoField(primary_key=True)
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="chunks")
+    revision = models.ForeignKey(DocumentRevision, on_delete=models.CASCADE, related_name="chunks")
+    chunking = models.ForeignKey(Chunking, on_delete=models.PROTECT, related_name="chunks")
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="chunks")
+    ordinal = models.PositiveIntegerField()
+    start = models.PositiveIntegerField()
+    end = models.PositiveIntegerField()
+    text = models.TextField()
+    text_hash = models.BinaryField(max_length=32)
+    occurrence = models.PositiveIntegerField(default=0)
+    rendered_hash = models.BinaryField(max_length=32)
+    heading_path = ArrayField(models.TextField(), default=list)
+    page = models.PositiveIntegerField(null=True, blank=True)
+    tokens = models.PositiveIntegerField()
+    length = models.PositiveIntegerField(default=0, help_text="analysed terms, title and heading path included")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = ChunkQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["document", "ordinal"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["document", "chunking", "text_hash", "occurrence"], name="one_chunk_identity"
+            )
+        ]
+        indexes = [models.Index(fields=["document", "chunking", "ordinal"], name="chunk_order")]
+
+    def __str__(self) -> str:
+        return f"Chunk {self.pk}"

@@ -1,0 +1,1 @@
+"""Embedding models, versioned vector indexes and the lexical postings."""

@@ -1,0 +1,229 @@
+"""Embedding models, indexes and their versions, the embedding queue, and the packed postings."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from kb.core.models import Collection
+from kb.documents.models import Chunk, Chunking
+
+
+class EmbeddingModel(models.Model):
+    """What turns text into vectors: enough to make the same vectors again."""
+
+    class Provider(models.TextChoices):
+        LOCAL = "local", "sentence-transformers on this machine"
+        OPENAI = "openai", "OpenAI-compatible endpoint"
+        HASHING = "hashing", "Hashed words (a stand-in without a model)"
+
+    provider = models.CharField(max_length=20, choices=Provider)
+    name = models.CharField(max_length=200)
+    revision = models.CharField(max_length=100, blank=True)
+    weights_sha256 = models.CharField(max_length=64, blank=True)
+    dimensions = models.PositiveIntegerField()
+    max_tokens = models.PositiveIntegerField()
+    query_prompt = models.TextField(blank=True)
+    document_prompt = models.TextField(blank=True)
+    pooling = models.CharField(max_length=40, blank=True)
+    licence = models.CharField(max_length=100, blank=True)
+    base_url = models.URLField(blank=True)
+    price_per_million_tokens = models.DecimalField(max_digits=10, decimal_places=4, null=True, blank=True)
+    training = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "name", "revision", "weights_sha256", "base_url"], name="one_embedding_model"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Index(models.Model):
+    """A named set of collections that share embedding model and chunking.
+
+    `live_version` is the only pointer that says what serves. Collections without an
+    `IndexedCollection` row belong to the default index.
+    """
+
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(unique=True)
+    is_default = models.BooleanField(default=False)
+    live_version = models.ForeignKey(
+        "IndexVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "indexes"
+        constraints = [
+            models.UniqueConstraint(fields=["is_default"], condition=models.Q(is_default=True), name="one_default_index")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IndexedCollection(models.Model):
+    """Puts a collection into an index other than the default one."""
+
+    collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="indexed")
+    index = models.ForeignKey(Index, on_delete=models.PROTECT, related_name="indexed_collections")
+
+    def __str__(self) -> str:
+        return f"{self.collection} in {self.index}"
+
+
+class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):
+    def maintained(self) -> Self:
+        """The versions that every new and changed chunk reaches."""
+        return self.filter(state__in=IndexVersion.MAINTAINED)
+
+
+class IndexVersion(models.Model):
+    """One build of an index: a model, dimensions, storage, HNSW parameters and a chunking.
+
+    Its vectors are in a table of its own, `embedding_<id>`.
+    """
+
+    class State(models.TextChoices):
+        BUILDING = "building", "Building"
+        VALIDATING = "validating", "Validating"
+        SHADOW = "shadow", "Shadow"
+        CANARY = "canary", "Canary"
+        LIVE = "live", "Live"
+        RETIRED = "retired", "Retired (warm)"
+        DROPPED = "dropped", "Dropped"
+        PAUSED = "paused", "Paused"
+        CANCELLED = "cancelled", "Cancelled"
+        FAILED = "failed", "Failed"
+
+    MAINTAINED = (State.BUILDING, State.VALIDATING, State.SHADOW, State.CANARY, State.LIVE, State.RETIRED)
+
+    class Storage(models.TextChoices):
+        VECTOR = "vector", "vector (4 bytes a number)"
+        HALFVEC = "halfvec", "halfvec (2 bytes a number)"
+        BIT = "bit", "bit, rescored"
+
+    index = models.ForeignKey(Index, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    model = models.ForeignKey(EmbeddingModel, on_delete=models.PROTECT, related_name="versions")
+    chunking = models.ForeignKey(Chunking, on_delete=models.PROTECT, related_name="versions")
+    dimensions = models.PositiveIntegerField()
+    storage = models.CharField(max_length=10, choices=Storage, default=Storage.HALFVEC)
+    hnsw_m = models.PositiveSmallIntegerField(default=16)
+    hnsw_ef_construction = models.PositiveSmallIntegerField(default=64)
+    hnsw_ef_search = models.PositiveSmallIntegerField(default=100)
+    state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = IndexVersionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["index", "number"], name="one_version_number")]
+        ordering = ["index", "-number"]
+
+    def __str__(self) -> str:
+        return f"{self.index} v{self.number}"
+
+    @property
+    def table(self) -> str:
+        return f"embedding_{self.pk}"
+
+
+class IndexTransition(models.Model):
+    """A version went from one state to another: who, when, why."""
+
+    version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="transitions")
+    before = models.CharField(max_length=12, choices=IndexVersion.State, blank=True)
+    after = models.CharField(max_length=12, choices=IndexVersion.State)
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["at"]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.before} → {self.after}"
+
+
+class EmbeddingJob(models.Model):
+    """A chunk that still needs its vector in a version; written with the chunk, deleted with the vector.
+
+    The chunk has no database constraint: a trigger removes the jobs of deleted chunks.
+    """
+
+    LEASE = timedelta(minutes=5)
+    MOST_ATTEMPTS = 5
+
+    version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="jobs")
+    chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, related_name="jobs")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "chunk"], name="one_embedding_job")]
+
+    def __str__(self) -> str:
+        return f"Chunk {self.chunk_id} for {self.version_id}"
+
+
+class Segment(models.Model):
+    """One batch of postings of one collection; immutable.
+
+    `count` chunks with `total_length` analysed terms together.
+    """
+
+    chunking = models.ForeignKey(Chunking, on_delete=models.CASCADE, related_name="segments")
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="segments")
+    count = models.PositiveIntegerField()
+    total_length = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["chunking", "collection"], name="segment_scope")]
+
+    def __str__(self) -> str:
+        return f"Segment {self.pk}: {self.count} chunks"
+
+
+class PostingBlock(models.Model):
+    """The postings of one term in one segment, packed (see retrieval.bm25.pack)."""
+
+    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="blocks")
+    chunking = models.ForeignKey(Chunking, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    term = models.TextField()
+    postings = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["chunking", "term", "collection"], name="posting_lookup")]
+
+    def __str__(self) -> str:
+        return self.term
+
+
+class Tombstone(models.Model):
+    """A deleted chunk whose postings are still in a block; written by a trigger, removed by a merge."""
+
+    chunk_id = models.IntegerField(primary_key=True)
+    chunking_id = models.BigIntegerField()
+    collection_id = models.BigIntegerField()
+    length = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["chunking_id", "collection_id"], name="tombstone_scope")]
+
+    def __str__(self) -> str:
+        return f"Chunk {self.chunk_id}"
+
+

@@ -1,0 +1,14 @@
+"""The project's settings for tests: a home of their own, no broker, no cache server."""
+
+import os
+
+os.environ["KB_HOME"] = os.environ.get("KB_TEST_HOME", "var/test")
+os.environ.setdefault("SECRET_KEY", "only-for-tests")
+
+from kb.settings import *  # noqa: E402, F403
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CELERY_BROKER_URL = "memory://"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+EMBEDDER = "hashing"
