@@ -1,0 +1,76 @@
+"""What ranking asks of a store of vectors and of a store of postings."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scope: TypeAlias = Collection[int]
+"""The collections that the reader may see. Ranking hands it on and never looks inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Chunks, best first: `ids` int64 (n,) without repetition, `scores` float64 (n,).
+
+    A dense score is a cosine, a lexical one BM25. Equal scores stand in the order of their ids.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def top(self, k: int) -> "Ranked":
+        return Ranked(self.ids[:k], self.scores[:k])
+
+
+NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class TermPostings:
+    """Where one term occurs in the scope; a chunk's id stands at most once, in any order.
+
+    `ids` int32 (n,), `frequencies` uint16 (n,) of the term in the chunk, `lengths` (n,) of the
+    chunk in analysed terms.
+    """
+
+    term: str
+    ids: NDArray[np.int32]
+    frequencies: NDArray[np.uint16]
+    lengths: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Postings:
+    """What BM25 needs to know of one scope, read at one moment.
+
+    `count` and `total_length` (in analysed terms) are of the chunks that are alive. `terms` may
+    still hold chunks that are gone, if `deleted` (int32, sorted) names them. A term that the scope
+    does not hold may be missing.
+    """
+
+    count: int
+    total_length: int
+    terms: tuple[TermPostings, ...]
+    deleted: NDArray[np.int32]
+
+
+class Dense(Protocol):
+    """Vectors of one index version."""
+
+    def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
+        """The `k` chunks in `scope` of the highest cosine to `vector` (d,); fewer if there are fewer."""
+        ...
+
+
+class Lexical(Protocol):
+    """Postings of one chunking."""
+
+    def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
+        """Postings of the (distinct, analysed) `terms`, and the statistics of `scope` alone."""
+        ...
