@@ -171,6 +171,7 @@ CELERY_TASK_ROUTES = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
+    "heartbeats": {"task": "kb.core.tasks.ask_for_heartbeats_task", "schedule": 20.0, "options": {"expires": 20}},
     "sweep-documents": {"task": "kb.documents.tasks.sweep_documents_task", "schedule": 10.0, "options": {"expires": 30}},
     "sweep-embeddings": {"task": "kb.indexes.tasks.sweep_embeddings_task", "schedule": 10.0, "options": {"expires": 30}},
     "sweep-files": {"task": "kb.documents.tasks.sweep_files_task", "schedule": 3600.0, "options": {"expires": 600}},

@@ -195,7 +195,7 @@ class AuditEntry(models.Model):
 
 
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
-    FRESH = timedelta(seconds=60)
+    FRESH = timedelta(seconds=150)
 
     def fresh(self) -> Self:
         return self.filter(at__gt=timezone.now() - self.FRESH)

@@ -1,0 +1,17 @@
+"""A refusal with a reason: what went wrong and what to do, for pages, API, admin and command line alike."""
+
+
+class Problem(Exception):
+    """`code` is stable and for programs, `message` is a sentence for people, `status` is HTTP's."""
+
+    def __init__(self, code: str, message: str, status: int = 400, **extra: object) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.extra = extra
+
+
+def not_found(what: str) -> Problem:
+    """The same words whether it does not exist or may not be known."""
+    return Problem("not_found", f"There is no such {what}, or you may not see it.", 404)

@@ -1,0 +1,23 @@
+"""Wakes a worker after the commit; without a broker the sweepers find the row instead."""
+
+import logging
+from functools import partial
+
+from celery import Task
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+
+def wake_on_commit(task: Task, *ids: object) -> None:
+    """Sends `task(*ids)` once the transaction is committed."""
+    transaction.on_commit(partial(wake, task, *ids))
+
+
+def wake(task: Task, *ids: object) -> None:
+    try:
+        task.delay(*ids)
+    except (OperationalError, OSError) as error:
+        # The database says what is to be done; a lost message costs seconds until the next sweep.
+        logger.warning("The broker did not take %s%r (%s); a sweep will find the work.", task.name, ids, error)
