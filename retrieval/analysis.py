@@ -60,13 +60,18 @@ _TOKEN = re.compile(rf"{_W}+(?:(?:[-.@']|::){_W}+)*(?:\+\+(?!\w)|\#(?!\w))?")
 _ASCII_TOKEN = re.compile(r"\w+(?:(?:[-.@']|::)\w+)*(?:\+\+(?!\w)|\#(?!\w))?")
 _PART = re.compile(rf"(?:(?!_){_W})+(?:'(?:(?!_){_W})+)?")
 
+# What makes several parts one name. Words that are joined by hyphens alone are left as words: kept
+# whole as well, they count twice in a question, which cost 0.011 nDCG@10 on one labelled collection.
+_IDENTIFIER = re.compile(r"[\d_@+#]|::|\w\w\.\w\w")
+
 _stemmers = threading.local()
 
 
 def analyse(text: str) -> list[str]:
     """The terms of `text`, in order, repeated as often as they occur.
 
-    An identifier gives itself and then its parts: `ERR-4012` is `err-4012`, `err`, `4012`.
+    An identifier gives itself and then its parts: `ERR-4012` is `err-4012`, `err`, `4012`. Words with
+    hyphens give their parts.
     """
     terms: list[str] = []
     for token in _tokens(text):
@@ -101,7 +106,7 @@ def _terms(token: str) -> tuple[str, ...]:
         return (token,) if len(token) == 1 else tuple(token[i : i + 2] for i in range(len(token) - 1))
     parts = _PART.findall(token)
     terms = tuple(_stem(part)[:MAX_TERM] for part in parts if part not in STOP_WORDS)
-    whole = (token[:MAX_TERM],) if parts and parts != [token] else ()
+    whole = (token[:MAX_TERM],) if parts and parts != [token] and _IDENTIFIER.search(token) else ()
     return tuple(map(sys.intern, whole + terms))
 
 

@@ -60,7 +60,7 @@ def rank(postings: Postings, query_terms: Sequence[str], k: int) -> Ranked:
         weights.append(repeated[term.term] * _weights(alive, postings))
     if not sum(map(len, ids)):
         return NOTHING
-    return _best(*_summed(np.concatenate(ids), np.concatenate(weights)), k)
+    return best(*_summed(np.concatenate(ids), np.concatenate(weights)), k)
 
 
 def idf(count: int, df: int) -> float:
@@ -101,7 +101,7 @@ def _summed(
     return distinct.astype(np.int64), np.bincount(inverse, weights).astype(np.float64, copy=False)
 
 
-def _best(ids: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranked:
+def best(ids: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranked:
     """The `k` highest; `ids` ascend, so that the lower id wins among equals also at the cut."""
     if len(ids) > k:
         cut = np.partition(scores, len(scores) - k)[len(scores) - k]
