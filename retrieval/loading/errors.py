@@ -1,0 +1,26 @@
+"""The one error of loading: a code for programs and a sentence for people."""
+
+from typing import Literal, get_args
+
+Code = Literal[
+    "unsupported",
+    "empty",
+    "needs_ocr",
+    "broken",
+    "encrypted",
+    "mismatch",
+    "too_large",
+    "timeout",
+    "memory",
+    "crashed",
+]
+CODES: frozenset[str] = frozenset(get_args(Code))
+
+
+class LoadError(Exception):
+    """A file could not be loaded; `message` says in plain words why and what to do."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code: Code = code
+        self.message = message
