@@ -15,9 +15,10 @@ def wake_on_commit(task: Task, *ids: object) -> None:
     transaction.on_commit(partial(wake, task, *ids))
 
 
-def wake(task: Task, *ids: object) -> None:
+def wake(task: Task, *ids: object, expires: float | None = None) -> None:
+    """Sends `task(*ids)` now; a worker that takes it later than `expires` seconds drops it."""
     try:
-        task.delay(*ids)
+        task.apply_async(args=ids, expires=expires)
     except (OperationalError, OSError) as error:
         # The database says what is to be done; a lost message costs seconds until the next sweep.
         logger.warning("The broker did not take %s%r (%s); a sweep will find the work.", task.name, ids, error)

@@ -1,0 +1,93 @@
+"""The uploaded files as they came, stored by content: equal files take one place."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.utils import timezone
+
+from kb.documents.models import DocumentRevision
+
+FOLDER = "originals"
+YOUNG = timedelta(hours=1)
+
+
+def sha256(file: File) -> str:
+    """The hash of the content, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in file.chunks():
+        digest.update(part)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def path(content_hash: str) -> str:
+    return f"{FOLDER}/{content_hash[:2]}/{content_hash[2:]}"
+
+
+def store(file: File, content_hash: str) -> str:
+    """Puts the content into storage unless it is there; returns its name. Half a file never has that name."""
+    name = path(content_hash)
+    if not default_storage.exists(name):
+        file.seek(0)
+        written = default_storage.save(f"{name}.part", file)
+        publish(written, name)
+    return name
+
+
+def publish(written: str, name: str) -> None:
+    """Gives a fully written file its name; on local disks by a rename."""
+    try:
+        source, target = default_storage.path(written), default_storage.path(name)
+    except NotImplementedError:  # a remote storage: its writes are whole or absent
+        with default_storage.open(written) as content:
+            default_storage.save(name, content)
+        default_storage.delete(written)
+        return
+    os.replace(source, target)
+
+
+@contextmanager
+def locked(content_hash: str) -> Iterator[None]:
+    """Inside a transaction: nobody else adds or removes this content until the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"original:{content_hash}"])
+    yield
+
+
+def remove_unused(content_hash: str) -> bool:
+    """Deletes the content if no revision holds it any more."""
+    with transaction.atomic(), locked(content_hash):
+        if DocumentRevision.objects.filter(sha256=content_hash).exists():
+            return False
+        default_storage.delete(path(content_hash))
+        return True
+
+
+def stored() -> Iterator[str]:
+    """The names of all originals, half-written ones included."""
+    if not default_storage.exists(FOLDER):
+        return
+    for folder in default_storage.listdir(FOLDER)[0]:
+        for name in default_storage.listdir(f"{FOLDER}/{folder}")[1]:
+            yield f"{FOLDER}/{folder}/{name}"
+
+
+def sweep() -> int:
+    """Removes files that no revision holds: what a killed upload or deletion left. Returns how many."""
+    removed = 0
+    for name in stored():
+        if timezone.now() - default_storage.get_modified_time(name) < YOUNG:
+            continue
+        folder, rest = name.split("/")[1:]
+        if len(rest) == 62:
+            removed += remove_unused(folder + rest)
+        else:
+            default_storage.delete(name)
+            removed += 1
+    return removed

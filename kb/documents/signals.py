@@ -1,0 +1,24 @@
+"""How indexes learn of chunks, and documents learn which chunkings are wanted, without a cycle of imports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.dispatch import Signal
+
+from kb.documents.models import Chunk
+
+
+@dataclass(frozen=True)
+class NewChunk:
+    """A chunk just written, what both indexes read of it, and its analysed terms."""
+
+    chunk: Chunk
+    rendered: str
+    terms: Sequence[str]
+
+
+chunkings_wanted = Signal()
+"""Asks, with `collection`, for the `Chunking`s that documents of it must be cut by."""
+
+chunks_changed = Signal()
+"""Tells, inside the writing transaction: `document`, `chunking`, `added` (list of NewChunk)."""

@@ -1,0 +1,51 @@
+"""The nearest vectors of one index version, behind retrieval's `Dense` protocol."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+from retrieval.protocols import NOTHING, Ranked, Scope
+
+from kb.indexes import pools
+from kb.indexes.embedding_table import typed
+from kb.indexes.models import IndexVersion
+
+MOST_EF_SEARCH = 1000
+
+
+@dataclass(frozen=True)
+class PostgresDense:
+    """Searches the version's HNSW index, the collections' filter inside.
+
+    With the iterative scan a filtered search goes on until it has as many rows as were asked for.
+    """
+
+    version: IndexVersion
+
+    def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
+        if k <= 0 or not scope:
+            return NOTHING
+        literal = "[" + ",".join(map(repr, vector.tolist())) + "]"
+        ef_search = min(max(self.version.hnsw_ef_search, k), MOST_EF_SEARCH)
+        with pools.transaction() as connected:
+            connected.execute(sql.SQL("SET LOCAL hnsw.iterative_scan = relaxed_order"))
+            connected.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(ef_search)))
+            rows = connected.execute(self.statement(), [literal, list(scope), literal, k]).fetchall()
+        return ranked(rows)
+
+    def statement(self) -> sql.Composed:
+        return sql.SQL(
+            "SELECT chunk_id, 1 - (vector <=> %s::{type}) FROM {table} WHERE collection_id = ANY(%s) "
+            "ORDER BY vector <=> %s::{type} LIMIT %s"
+        ).format(type=typed(self.version), table=sql.Identifier(self.version.table))
+
+
+def ranked(rows: list[tuple[int, float]]) -> Ranked:
+    """Best first, equal scores by id: a relaxed scan returns rows nearly, not quite, in order."""
+    if not rows:
+        return NOTHING
+    ids = np.array([row[0] for row in rows], np.int64)
+    scores = np.array([row[1] for row in rows], np.float64)
+    order = np.lexsort((ids, -scores))
+    return Ranked(ids[order], scores[order])

@@ -1,0 +1,176 @@
+"""The embedding queue: lease jobs, make vectors, write both in one transaction; repair it by audit."""
+
+import hashlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from numpy.typing import NDArray
+from psycopg import sql
+from retrieval.chunking import render
+from retrieval.embedders import DescribedEmbedder
+
+from kb.core.beating import beat
+from kb.documents.models import Chunk, Document
+from kb.indexes import embedding_table, providers
+from kb.indexes.embedding_table import Origin
+from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
+
+logger = logging.getLogger(__name__)
+
+BATCH = 64
+
+LEASE = """
+WITH picked AS (
+    SELECT id FROM indexes_embeddingjob
+    WHERE version_id = %s AND attempts < %s AND (lease_until IS NULL OR lease_until < now())
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+UPDATE indexes_embeddingjob job SET lease_until = %s, attempts = attempts + 1
+FROM picked WHERE job.id = picked.id RETURNING job.id, job.chunk_id
+"""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One leased job: what is to be embedded, for which chunk."""
+
+    job_id: int
+    chunk_id: int
+    collection_id: int
+    document_id: UUID
+    rendered: str
+    content_hash: bytes
+
+
+def content_hash(model: EmbeddingModel, rendered_hash: bytes) -> bytes:
+    """The hash of what the model reads: its document prompt and the rendered chunk."""
+    return hashlib.sha256(model.document_prompt.encode() + bytes(rendered_hash)).digest()
+
+
+def embed_for(version: IndexVersion, seconds: float) -> bool:
+    """Works on the version's queue for about `seconds`. Returns whether there is more to do."""
+    deadline = time.monotonic() + seconds
+    while inputs := lease(version):
+        embed_batch(version, inputs)
+        if time.monotonic() > deadline:
+            return True
+    return False
+
+
+def embed_batch(version: IndexVersion, inputs: Sequence[Input]) -> None:
+    """Embeds leased inputs and writes them; one bad input does not hold up the others."""
+    embedder = providers.embedder(version.model)
+    try:
+        vectors = embedded(embedder, version, inputs)
+    except Exception as error:
+        if len(inputs) > 1:
+            logger.warning("A batch of %s could not be embedded (%s); trying one at a time", len(inputs), error)
+            for single in inputs:
+                embed_batch(version, [single])
+            return
+        logger.exception("Chunk %s could not be embedded", inputs[0].chunk_id)
+        give_up(inputs[0], str(error))
+        return
+    write(version, inputs, vectors, origin(embedder))
+    settle({given.document_id for given in inputs})
+
+
+def embedded(embedder: DescribedEmbedder, version: IndexVersion, inputs: Sequence[Input]) -> NDArray[np.float32]:
+    vectors = embedder.embed([given.rendered for given in inputs], "document")
+    if vectors.shape != (len(inputs), version.dimensions) or not np.isfinite(vectors).all():
+        raise ValueError(f"{version.model} gave {vectors.shape} for {len(inputs)} texts, or numbers that are none")
+    return vectors
+
+
+def lease(version: IndexVersion) -> list[Input]:
+    """Takes up to BATCH jobs for this worker, for a while; a worker that dies lets them run out."""
+    until = timezone.now() + EmbeddingJob.LEASE
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LEASE, [version.pk, EmbeddingJob.MOST_ATTEMPTS, BATCH, until])
+        jobs = {chunk_id: job_id for job_id, chunk_id in cursor.fetchall()}
+    chunks = Chunk.objects.filter(pk__in=jobs).select_related("document")
+    return [
+        Input(
+            jobs[chunk.pk],
+            chunk.pk,
+            chunk.collection_id,
+            chunk.document_id,
+            render(chunk.document.title, chunk.heading_path, chunk.text),
+            content_hash(version.model, chunk.rendered_hash),
+        )
+        for chunk in chunks
+    ]
+
+
+@transaction.atomic
+def write(version: IndexVersion, inputs: Sequence[Input], vectors: NDArray[np.float32], made: Origin) -> None:
+    """Vectors in, jobs out. Chunks deleted meanwhile are left out; the others cannot go before the commit."""
+    ids = [given.chunk_id for given in inputs]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM documents_chunk WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [ids])
+        alive = {chunk_id for (chunk_id,) in cursor.fetchall()}
+    kept = [place for place, given in enumerate(inputs) if given.chunk_id in alive]
+    if kept:
+        rows = [(inputs[place].chunk_id, inputs[place].collection_id, inputs[place].content_hash) for place in kept]
+        embedding_table.write(version, rows, vectors[kept], made)
+    EmbeddingJob.objects.filter(pk__in=[given.job_id for given in inputs]).delete()
+    beat("embed")
+
+
+def origin(embedder: DescribedEmbedder) -> Origin:
+    card = embedder.describe()
+    return Origin(f"{socket.gethostname()}:{os.getpid()}", card.backend, card.number_format)
+
+
+def give_up(given: Input, error: str) -> None:
+    """Notes the failure; after the last attempt the document has failed, with the reason."""
+    EmbeddingJob.objects.filter(pk=given.job_id).update(error=error, lease_until=None)
+    if EmbeddingJob.objects.filter(pk=given.job_id, attempts__gte=EmbeddingJob.MOST_ATTEMPTS).exists():
+        Document.objects.filter(pk=given.document_id, state=Document.State.EMBEDDING).update(
+            state=Document.State.FAILED, error_code="embedding", error=f"Embedding failed: {error}"
+        )
+
+
+def settle(document_ids: set[UUID] | None = None) -> int:
+    """Marks documents ready that have no job left for a live version; of `document_ids`, or of all.
+
+    Runs after the commit that removed the jobs: of two workers that finish a document at the same
+    time, the later one sees that nothing is left.
+    """
+    waiting = EmbeddingJob.objects.filter(version=F("version__index__live_version")).values("chunk__document")
+    documents = Document.objects.filter(state=Document.State.EMBEDDING).exclude(pk__in=waiting)
+    if document_ids is not None:
+        documents = documents.filter(pk__in=document_ids)
+    return documents.update(state=Document.State.READY, updated_at=timezone.now())
+
+
+def enqueue_missing(version: IndexVersion) -> int:
+    """The audit: writes a job for every chunk without the right vector and without a job. Returns how many."""
+    statement = sql.SQL(
+        "INSERT INTO indexes_embeddingjob (version_id, chunk_id, attempts, error, created_at) "
+        "SELECT %s, chunk.id, 0, '', now() FROM documents_chunk chunk "
+        "LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id "
+        "WHERE chunk.chunking_id = %s AND coalesce(placed.index_id, %s) = %s AND NOT EXISTS ("
+        "SELECT FROM {} v WHERE v.chunk_id = chunk.id AND v.content_hash = sha256(%s::bytea || chunk.rendered_hash)) "
+        "ON CONFLICT (version_id, chunk_id) DO NOTHING"
+    ).format(sql.Identifier(version.table))
+    default = version.index_id if version.index.is_default else None
+    with connection.cursor() as cursor:
+        prompt = version.model.document_prompt.encode()
+        cursor.execute(statement, [version.pk, version.chunking_id, default, version.index_id, prompt])
+        return int(cursor.rowcount)
+
+
+def has_work(version: IndexVersion) -> bool:
+    """Whether a job waits that no living lease covers."""
+    jobs = EmbeddingJob.objects.filter(version=version, attempts__lt=EmbeddingJob.MOST_ATTEMPTS)
+    return jobs.filter(lease_until=None).exists() or jobs.filter(lease_until__lt=timezone.now()).exists()
