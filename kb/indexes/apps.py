@@ -9,8 +9,7 @@ class IndexesConfig(AppConfig):
     verbose_name = "Indexes"
 
     def ready(self) -> None:
-        from kb.documents.signals import chunkings_wanted, chunks_changed
-        from kb.indexes.receivers import answer_chunkings_wanted, take_changed_chunks
+        # Models can be imported only once all apps are registered, which is now.
+        from kb.indexes import receivers
 
-        chunkings_wanted.connect(answer_chunkings_wanted)
-        chunks_changed.connect(take_changed_chunks)
+        receivers.connect()

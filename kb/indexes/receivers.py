@@ -5,11 +5,16 @@ from typing import Any
 from kb.core.models import Collection
 from kb.core.waking import wake_on_commit
 from kb.documents.models import Chunking, Document
-from kb.documents.signals import NewChunk
+from kb.documents.signals import NewChunk, chunkings_wanted, chunks_changed
 from kb.indexes import lexical
 from kb.indexes.models import EmbeddingJob, IndexVersion
 from kb.indexes.placing import index_of
 from kb.indexes.tasks import embed_chunks_task
+
+
+def connect() -> None:
+    chunkings_wanted.connect(answer_chunkings_wanted)
+    chunks_changed.connect(take_changed_chunks)
 
 
 def answer_chunkings_wanted(sender: object, *, collection: Collection, **_: Any) -> list[Chunking]:

@@ -1,4 +1,4 @@
-"""Registers the search app with Django."""
+"""Registers the search app; stored answers lose what rests on a document when it is deleted."""
 
 from django.apps import AppConfig
 
@@ -7,3 +7,9 @@ class SearchConfig(AppConfig):
     name = "kb.search"
     label = "search"
     verbose_name = "Search"
+
+    def ready(self) -> None:
+        # Models can be imported only once all apps are registered, which is now.
+        from kb.search import receivers
+
+        receivers.connect()

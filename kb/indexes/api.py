@@ -1,0 +1,72 @@
+"""Chunks with their lineage, the indexes, and a document with its progress."""
+
+from uuid import UUID
+
+from django.db.models import Prefetch
+from ninja import Router
+
+from kb.core.authentication import ANY, READ, Request
+from kb.core.models import Reader
+from kb.core.problems import not_found
+from kb.documents.api import router as documents_router
+from kb.documents.api import visible_document
+from kb.documents.models import Chunk
+from kb.indexes.lineage import Lineage, lineage
+from kb.indexes.models import Index, IndexVersion
+from kb.indexes.progress import progress
+from kb.indexes.schemas import (
+    ChunkOut,
+    DocumentProgressOut,
+    IndexesOut,
+    LineageOut,
+    ProgressOut,
+)
+
+router = Router(tags=["Chunks and indexes"])
+
+
+# On the documents' router, since it shares its address with their other methods; here, since progress is the index's.
+@documents_router.get(
+    "/documents/{uuid:document_id}", auth=READ, response=DocumentProgressOut, operation_id="get_document"
+)
+def get_document(request: Request, document_id: UUID) -> dict[str, object]:
+    """One document, and how far it is."""
+    document = visible_document(request.auth, document_id)
+    far = ProgressOut.from_orm(progress([document])[document.pk])
+    fields = DocumentProgressOut.model_fields.keys() - {"progress"}
+    shown = DocumentProgressOut.__base__.from_orm(document)  # type: ignore[union-attr]
+    return {name: getattr(shown, name) for name in fields} | {"progress": far}
+
+
+def visible_chunk(reader: Reader, chunk_id: int) -> Chunk:
+    """The chunk, if this reader may know of it. Raises Problem otherwise."""
+    found = (
+        Chunk.objects.visible_to(reader)
+        .select_related("document", "collection", "revision", "chunking")
+        .defer("revision__text", "revision__pages", "revision__headings")
+        # Ids beyond the column's range cannot be asked for.
+        .filter(pk=min(chunk_id, 2**31 - 1))
+        .first()
+    )
+    if found is None:
+        raise not_found("chunk")
+    return found
+
+
+@router.get("/chunks/{int:chunk_id}", auth=READ, response=ChunkOut, operation_id="get_chunk")
+def get_chunk(request: Request, chunk_id: int) -> Chunk:
+    """One chunk: a passage as it is searched."""
+    return visible_chunk(request.auth, chunk_id)
+
+
+@router.get("/chunks/{int:chunk_id}/lineage", auth=READ, response=LineageOut, operation_id="get_lineage")
+def get_lineage(request: Request, chunk_id: int) -> Lineage:
+    """How the chunk's vectors came about: source, model, and the making of each."""
+    return lineage(visible_chunk(request.auth, chunk_id))
+
+
+@router.get("/indexes", auth=ANY, response=IndexesOut, operation_id="list_indexes")
+def list_indexes(request: Request) -> dict[str, list[Index]]:  # noqa: ARG001
+    """The indexes and their versions; needs an account."""
+    versions = Prefetch("versions", IndexVersion.objects.select_related("model").order_by("-number"))
+    return {"items": list(Index.objects.select_related("live_version__model").prefetch_related(versions).order_by("pk"))}

@@ -1,0 +1,210 @@
+"""Asks, answers, stores the answer with its footnotes, and shows a stored one to whoever may see it."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeAlias
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from openai import OpenAI
+from retrieval.answering import AnswerEvent, Answerer, AnswerFailed, Cited, Finished, TextDelta
+from retrieval.answering.extractive import ExtractiveAnswerer
+from retrieval.answering.generative import GenerativeAnswerer
+from retrieval.evidence import Passage
+
+from kb.core.models import Reader
+from kb.documents.models import Document
+from kb.indexes import providers
+from kb.indexes.models import EmbeddingModel
+from kb.search.engine import Results, default_profile, search
+from kb.search.models import Answer, Citation, Query
+from kb.search.redaction import redacted
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The passages are found; the answer begins."""
+
+    results: Results
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The answer as it was stored; `closest` is shown where it declines."""
+
+    answer: Answer
+    closest: tuple[Passage, ...] = ()
+
+
+Event: TypeAlias = Started | TextDelta | Cited | Completed
+
+
+def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> Iterator[Event]:
+    """Answers from what `user` may see. Closing the iterator stops the work and stores what there was.
+
+    Raises Problem before the first event; a failure of the language model is a stored answer in
+    the state `failed`.
+    """
+    results = search(user, text, collections, limit=default_profile().passages, kind=Query.Kind.ASK)
+    draft = Draft(results)
+    yield Started(results)
+    try:
+        with closing(answerer(results).answer(results.query.text, results.passages)) as events:
+            for event in events:
+                draft.take(event)
+                if not isinstance(event, Finished):
+                    yield event
+    except AnswerFailed as error:
+        logger.warning("The language model failed: %s", error.message)
+        draft.answer.state, draft.answer.error = Answer.State.FAILED, error.message
+    finally:
+        draft.store()
+    yield Completed(draft.answer, draft.closest)
+
+
+def answerer(results: Results) -> Answerer:
+    """The language model where one is configured, else the quoting answerer."""
+    if settings.LLM_BASE_URL and settings.LLM_MODEL:
+        return GenerativeAnswerer(language_model(), settings.LLM_MODEL, read_timeout=settings.LLM_TIMEOUT_SECONDS)
+    version = results.query.version
+    model = version.model if version else EmbeddingModel(provider=EmbeddingModel.Provider.HASHING, dimensions=384)
+    return ExtractiveAnswerer(providers.embedder(model))
+
+
+@cache
+def language_model() -> OpenAI:
+    return OpenAI(base_url=settings.LLM_BASE_URL, api_key=settings.LLM_API_KEY or "none", max_retries=1)
+
+
+class Draft:
+    """The answer in the making: until it is finished, it counts as left by its reader."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.answer = Answer(query=results.query, state=Answer.State.CANCELLED)
+        self.cited: list[Cited] = []
+        self.closest: tuple[Passage, ...] = ()
+
+    def take(self, event: AnswerEvent) -> None:
+        match event:
+            case TextDelta(text):
+                self.answer.text += text
+            case Cited():
+                self.cited.append(event)
+            case Finished():
+                self.answer.state = Answer.State.DECLINED if event.declined else Answer.State.ANSWERED
+                self.answer.text, self.closest = event.text, event.closest
+                self.answer.model, self.answer.confidence = event.model, event.confidence
+                self.answer.removed_markers = event.removed_markers
+                self.answer.prompt_tokens = event.prompt_tokens
+                self.answer.completion_tokens = event.completion_tokens
+
+    @transaction.atomic
+    def store(self) -> None:
+        """Writes answer and footnotes. A source deleted while the answer was made is left out at once."""
+        self.answer.save()
+        alive = set(
+            Document.objects.select_for_update(of=["self"])
+            .filter(pk__in={cited.passage.document_id for cited in self.cited})
+            .values_list("pk", flat=True)
+        )
+        kept = [cited for cited in self.cited if UUID(cited.passage.document_id) in alive]
+        if len(kept) < len(self.cited):
+            self.answer.text = redacted(self.answer.text, {cited.marker for cited in kept})
+            self.answer.save(update_fields=["text"])
+        Citation.objects.bulk_create([self.citation(cited) for cited in kept])
+
+    def citation(self, cited: Cited) -> Citation:
+        source = self.results.sources[cited.passage.chunk_id]
+        return Citation(
+            answer=self.answer,
+            marker=cited.marker,
+            document_id=source.document_id,
+            revision_id=source.revision_id,
+            collection_id=source.collection_id,
+            chunk_id=source.pk,
+            start=cited.start,
+            end=cited.end,
+            quote=cited.quote,
+            page=source.page,
+        )
+
+
+@dataclass(frozen=True)
+class ShownCitation:
+    """A footnote as one reader sees it; when it is not `visible`, everything but the marker is empty."""
+
+    marker: int
+    visible: bool
+    document_id: UUID | None = None
+    revision_id: int | None = None
+    revision: int | None = None
+    title: str = ""
+    page: int | None = None
+    start: int = 0
+    end: int = 0
+    quote: str = ""
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """A stored answer as one reader sees it."""
+
+    id: UUID
+    question: str
+    state: str
+    text: str
+    citations: tuple[ShownCitation, ...]
+    error: str = ""
+    degraded: str = ""
+    model: str = ""
+
+
+def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
+    """The answer without the quotes and claims whose documents are gone or closed to this reader."""
+    citations = tuple(shown_citation(citation, visible_documents(user, answer)) for citation in stored_citations(answer))
+    allowed = {citation.marker for citation in citations if citation.visible}
+    whole = len(allowed) == len(citations)
+    return ShownAnswer(
+        id=answer.pk,
+        question=answer.query.text,
+        state=answer.state,
+        text=answer.text if whole else redacted(answer.text, allowed),
+        citations=citations,
+        error=answer.error,
+        degraded=answer.query.degraded,
+        model=answer.model,
+    )
+
+
+def stored_citations(answer: Answer) -> list[Citation]:
+    return list(answer.citations.select_related("document", "revision").defer("revision__text"))
+
+
+def visible_documents(user: Reader, answer: Answer) -> set[UUID]:
+    cited = answer.citations.values("document")
+    return set(Document.objects.visible_to(user).filter(pk__in=cited).values_list("pk", flat=True))
+
+
+def shown_citation(citation: Citation, visible: set[UUID]) -> ShownCitation:
+    document, revision = citation.document, citation.revision
+    if document is None or revision is None or document.pk not in visible:
+        return ShownCitation(citation.marker, visible=False)
+    return ShownCitation(
+        marker=citation.marker,
+        visible=True,
+        document_id=document.pk,
+        revision_id=revision.pk,
+        revision=revision.number,
+        title=revision.title or document.title,
+        page=citation.page,
+        start=citation.start,
+        end=citation.end,
+        quote=citation.quote,
+    )
