@@ -37,7 +37,8 @@ def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) ->
     if loader is None:
         raise LoadError(
             "unsupported",
-            f"Files of the type {suffix or '(none)'} are not supported. Supported are: {', '.join(sorted(SUFFIXES))}.",
+            f"Files of the type {suffix or '(none)'} are not supported. "
+            f"Supported are: {', '.join(sorted(SUFFIXES))}.",
         )
     sniff.check(content, suffix)
     loaded = loader(content)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import docx
 from docx.document import Document
 from docx.oxml.ns import qn
+from docx.oxml.xmlchemy import BaseOxmlElement as Element
 from docx.styles.style import ParagraphStyle
-from lxml import etree
 
 from retrieval.loading.docx_numbering import Numbering
 from retrieval.loading.errors import LoadError
@@ -25,8 +25,6 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _WRAPPERS = frozenset({_SDT, _CONTENT, qn("w:customXml"), qn("w:ins"), qn("w:moveTo"), qn("w:smartTag")})
 _MAX_DEPTH = 40  # of tables within tables and the like
 
-Element = etree._Element
-
 
 def load(content: bytes) -> LoadedText:
     """The document as text; its title from the properties, or else its Title or first heading."""
@@ -36,7 +34,7 @@ def load(content: bytes) -> LoadedText:
         title = one_line(document.core_properties.title or "")
     except (
         zipfile.BadZipFile,
-        etree.LxmlError,
+        SyntaxError,  # what lxml's parser raises
         KeyError,
         ValueError,
         AttributeError,

@@ -2,10 +2,10 @@
 
 from docx.document import Document
 from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.oxml import parse_xml
 from docx.oxml.ns import qn
-from lxml import etree
+from docx.oxml.xmlchemy import BaseOxmlElement as Element
 
-Element = etree._Element
 _PROPERTIES = f"{qn('w:pPr')}/{qn('w:numPr')}"
 
 
@@ -47,7 +47,7 @@ def _formats(document: Document) -> dict[tuple[str, int], str]:
     part = next((r for r in document.part.rels.values() if r.reltype == RELATIONSHIP_TYPE.NUMBERING), None)
     if part is None or part.is_external:
         return {}
-    root = etree.fromstring(part.target_part.blob, etree.XMLParser(resolve_entities=False))
+    root = parse_xml(part.target_part.blob)
     abstract: dict[str, dict[int, str]] = {}
     for entry in root.iter(qn("w:abstractNum")):
         levels = {

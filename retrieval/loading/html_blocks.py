@@ -7,15 +7,81 @@ from selectolax.lexbor import LexborNode
 from retrieval.loading.text import Block, clean, indented, one_line
 
 _DROPPED = frozenset(
-    """script style noscript template svg canvas iframe object embed audio video map head nav aside dialog
-    button select input textarea option datalist meter progress""".split()
+    {
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "svg",
+        "canvas",
+        "iframe",
+        "object",
+        "embed",
+        "audio",
+        "video",
+        "map",
+        "head",
+        "nav",
+        "aside",
+        "dialog",
+        "button",
+        "select",
+        "input",
+        "textarea",
+        "option",
+        "datalist",
+        "meter",
+        "progress",
+    }
 )
 _FURNITURE = frozenset({"header", "footer"})
 _FURNITURE_ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "dialog"})
 _BLOCKS = frozenset(
-    """address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer
-    form header hr html legend li main ol p section summary table tbody td tfoot th thead tr caption ul
-    h1 h2 h3 h4 h5 h6 pre""".split()
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "caption",
+        "ul",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+    }
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BREAK = "\x1f"
@@ -35,6 +101,7 @@ class Walker:
         self._level = 0
         self._pre = 0
         self._tight = False
+        self._header = 0
 
     def walk(self, root: LexborNode) -> list[Block]:
         """The blocks under `root`, in the order of the page."""
@@ -65,6 +132,8 @@ class Walker:
         tag = node.tag or ""
         if tag in _DROPPED:
             return True
+        if self._header and tag in ("ul", "ol"):
+            return True  # menus, also in an article's own header
         attributes = node.attributes
         role = attributes.get("role") or ""
         if (tag in _FURNITURE or role in _FURNITURE_ROLES) and not self._furniture:
@@ -90,6 +159,8 @@ class Walker:
             self._open_item()
         elif tag == "dd":
             self._tight = True
+        elif tag == "header":
+            self._header += 1
         elif tag == "pre":
             self._pre += 1
         elif tag in _HEADINGS:
@@ -101,6 +172,8 @@ class Walker:
         self._flush()
         if tag in ("ul", "ol") and self._lists:
             self._lists.pop()
+        elif tag == "header":
+            self._header -= 1
         elif tag == "pre":
             self._pre -= 1
         elif tag in _HEADINGS:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import pypdfium2
-import pypdfium2.raw as pdfium
+import pypdfium2  # type: ignore[import-untyped]  # carries no types
+import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # carries no types
 
 from retrieval.loading.errors import LoadError
 from retrieval.loading.pdf_headings import mark_headings

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]  # carries no types
 
 from retrieval.loading.pdf_lines import Line
 

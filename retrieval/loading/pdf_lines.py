@@ -4,16 +4,17 @@ import ctypes
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
-import pypdfium2
-import pypdfium2.raw as pdfium
+import pypdfium2  # type: ignore[import-untyped]  # carries no types
+import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # carries no types
 
 from retrieval.loading.text import clean, join_lines
 
 HYPHEN = "\ufffe"  # pdfium's mark for a hyphen at a line's end
 _LINE = re.compile("[^\\s\ufffe][^\r\n\ufffe]*\ufffe?")
-_MARKER = re.compile(r"^(?:[•‣◦▪■●○–—*-]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
+_MARKER = re.compile(r"^(?:[•‣◦▪■●○–—*+-]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
 _SENTENCE_END = re.compile(r"[.!?:;。！？][\"'”’)\]]*$")
 _LEADERS = re.compile(r"(?:\. ?){4,}|\.{4,}|…{2,}")
 _WORD = re.compile(r"\w+(?:-\w+)*")
@@ -74,7 +75,7 @@ def vocabulary(pages: Sequence[Sequence[Line]]) -> frozenset[str]:
 
 def paragraphs(lines: Sequence[Line]) -> Iterator[list[Line]]:
     """The lines in groups, each of which is one paragraph, heading or single line."""
-    drops = [a.bottom - b.bottom for a, b in zip(lines, lines[1:], strict=False)]
+    drops = [above.bottom - below.bottom for above, below in pairwise(lines)]
     usual = [drop for drop, line in zip(drops, lines, strict=False) if 0.3 * line.size < drop < 3 * line.size]
     leading = median(usual) if usual else 0.0
     current: list[Line] = []
@@ -94,18 +95,29 @@ def _joins(lines: Sequence[Line], at: int, leading: float) -> bool:
         return above.group == below.group
     if above.text.endswith(HYPHEN):
         return True
-    if _MARKER.match(below.text) or _LEADERS.search(above.text) or _LEADERS.search(below.text):
-        return False
-    if max(above.size, below.size) > 1.2 * min(above.size, below.size):
+    if _stands_alone(above, below) or max(above.size, below.size) > 1.2 * min(above.size, below.size):
         return False
     drop = above.bottom - below.bottom
     if drop < 0.3 * above.size:  # beside or above: the next column, or another part of the page
         return not _SENTENCE_END.search(above.text) and below.text[0].islower()
-    if drop > 1.25 * leading and drop > 1.3 * above.size:
-        return False
-    if _SENTENCE_END.search(above.text) and below.left > above.left + 0.8 * above.size:
-        return False  # a first line that is set in
-    return not _ended_early(lines, at)
+    is_apart = drop > 1.25 * leading and drop > 1.3 * above.size
+    is_set_in = _SENTENCE_END.search(above.text) and below.left > above.left + 0.8 * above.size
+    return not (is_apart or is_set_in or _ended_early(lines, at))
+
+
+def _stands_alone(above: Line, below: Line) -> bool:
+    """Whether one of the two is an entry of a list, of a table of contents or of a table of numbers."""
+    if _MARKER.match(below.text):
+        return True
+    return any(_LEADERS.search(line.text) or _is_numbers(line.text) for line in (above, below))
+
+
+def _is_numbers(text: str) -> bool:
+    words = text.split()
+    return (
+        len(words) > 2
+        and sum(not word.strip("()").isalpha() and word[-1:].isdecimal() for word in words) > len(words) / 2
+    )
 
 
 def _ended_early(lines: Sequence[Line], at: int) -> bool:

@@ -36,7 +36,7 @@ def from_text(text: str) -> LoadedText:
 
 
 def looks_like(text: str) -> bool:
-    """Whether a text without a telling name is reStructuredText: its markup, or titles underlined to measure."""
+    """Whether a text without a telling name is reStructuredText: its markup, or underlined titles."""
     marks = sum(1 for _ in zip(_MARKUP.finditer(text), range(3), strict=False))
     if marks >= 3:
         return True

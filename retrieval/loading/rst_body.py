@@ -14,7 +14,7 @@ _BULLET = re.compile(r"^(?P<marker>[*+\-•‣⁃])(?: +|$)")
 _NUMBER = re.compile(
     r"^(?P<marker>\((?:\d+|#|[a-zA-Z]|[ivxIVX]+)\)|(?:\d+|#|[a-zA-Z]|[ivxIVX]+)[.)])(?: +|$)"
 )
-_FIELD = re.compile(r"^:(?P<name>(?![\s:])(?:\\.|[^:\\`]|:(?!\s|$|`))+):(?: +(?P<text>.*)|$)")
+_FIELD = re.compile(r"^:(?![\s:])[^:`]+:(?: |$)")
 _MAX_DEPTH = 24  # deeper than that is an attack, not a document: its text is kept as it is
 
 Read = tuple[list[str], int]
@@ -26,15 +26,20 @@ def is_anchor(line: str) -> bool:
     return line.startswith(".. _") or bool(match and not rst_directives.is_signature(match["name"]))
 
 
-def take_indented(lines: list[str], at: int) -> tuple[list[str], int]:
-    """The indented and blank lines from `at`, dedented, without blank ends; and the line after them."""
+def take_indented(lines: list[str], at: int, margin: int = 1_000) -> tuple[list[str], int]:
+    """The indented and blank lines from `at`, without blank ends; and the line after them.
+
+    Dedented by what all have in common, `margin` at most.
+    """
     end = at
     while end < len(lines) and (not lines[end] or lines[end][0] == " "):
         end += 1
     while end > at and not lines[end - 1]:
         end -= 1
     block = lines[at:end]
-    margin = min((len(line) - len(line.lstrip(" ")) for line in block if line), default=0)
+    while block and not block[0]:
+        block = block[1:]
+    margin = min([margin, *(len(line) - len(line.lstrip(" ")) for line in block if line)])
     return [line[margin:] for line in block], end
 
 
@@ -71,7 +76,7 @@ class Body:
             return self.read(block), end
         readers: tuple[tuple[bool, Callable[[list[str], int], Read]], ...] = (
             (line == ".." or line.startswith(".. "), self._explicit),
-            (line.startswith("__ "), self._skip),
+            (line.startswith("__ "), self._target),
             (line.startswith(">>> "), self._verbatim),
             (line.startswith("| "), self._line_block),
             (bool(rst_tables.GRID_BORDER.match(line)), self._grid),
@@ -98,8 +103,8 @@ class Body:
             return [f"{match['label']} {blocks[0]}", *blocks[1:]] if blocks else [], end
         return [], end  # a comment, a target or a substitution's definition
 
-    def _skip(self, lines: list[str], at: int) -> Read:
-        return [], at + 1
+    def _target(self, lines: list[str], at: int) -> Read:
+        return [], take_indented(lines, at + 1)[1]
 
     def _verbatim(self, lines: list[str], at: int) -> Read:
         end = _blank_after(lines, at)
@@ -130,19 +135,19 @@ class Body:
         return "\n".join(rst_tables.row([self.inline(cell) for cell in cells]) for cells in rows)
 
     def _field(self, lines: list[str], at: int) -> Read:
-        match = _FIELD.match(lines[at])
         content, end = take_indented(lines, at + 1)
-        assert match is not None
-        blocks = self.read([match["text"] or "", *content])
-        return [f"{self.inline(match['name'])}: {blocks[0]}", *blocks[1:]] if blocks else [], end
+        name, _, text = lines[at][1:].partition(":")
+        blocks = self.read([text.strip(), *content])
+        return [f"{self.inline(name)}: {blocks[0]}", *blocks[1:]] if blocks else [], end
 
     def _list(self, lines: list[str], at: int) -> Read:
         items: list[str] = []
         while at < len(lines) and (marker := _marker(lines, at)):
-            content, end = take_indented(lines, at + 1)
             first = lines[at][len(marker) :].lstrip()
+            blank = at + 1 < len(lines) and not lines[at + 1]
+            content, end = take_indented(lines, at + 1, len(lines[at]) - len(first))
             shown = f"{len(items) + 1}." if "#" in marker else ("-" if len(marker) == 1 else marker)
-            body = "\n\n".join(self.read([first, *content]))
+            body = "\n\n".join(self.read([first, *([""] if blank else []), *content]))
             items.append(f"{shown} {indented(body, '  ')}")
             at = end
             while at < len(lines) and not lines[at]:

@@ -5,15 +5,63 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from retrieval.loading.text import join_lines
+
 _OPTION = re.compile(r"^:(?P<name>[\w-]+):(?: +(?P<value>.*)|$)")
 _SILENT = frozenset(
-    """toctree index contents currentmodule module highlight default-role raw image include literalinclude meta
-    sectionauthor codeauthor moduleauthor program tabularcolumns role default-domain sectnum target-notes header
-    footer date class-only automodule autoclass autofunction autosummary bibliography graphviz""".split()
+    {
+        "toctree",
+        "index",
+        "contents",
+        "currentmodule",
+        "module",
+        "highlight",
+        "default-role",
+        "raw",
+        "image",
+        "include",
+        "literalinclude",
+        "meta",
+        "sectionauthor",
+        "codeauthor",
+        "moduleauthor",
+        "program",
+        "tabularcolumns",
+        "role",
+        "default-domain",
+        "sectnum",
+        "target-notes",
+        "header",
+        "footer",
+        "date",
+        "class-only",
+        "automodule",
+        "autoclass",
+        "autofunction",
+        "autosummary",
+        "bibliography",
+        "graphviz",
+    }
 )
 _CODE = frozenset(
-    """code code-block sourcecode console parsed-literal math prompt doctest testcode testoutput testsetup
-    productionlist ipython command-output shell bash""".split()
+    {
+        "code",
+        "code-block",
+        "sourcecode",
+        "console",
+        "parsed-literal",
+        "math",
+        "prompt",
+        "doctest",
+        "testcode",
+        "testoutput",
+        "testsetup",
+        "productionlist",
+        "ipython",
+        "command-output",
+        "shell",
+        "bash",
+    }
 )
 _LABELS = {
     "note": "Note",
@@ -35,9 +83,43 @@ _VERSIONS = {
     "versionremoved": "Removed in version",
 }
 _SIGNATURES = frozenset(
-    """class method function attribute exception data classmethod staticmethod decorator decoratormethod property
-    option cmdoption django-admin-option describe object envvar macro type var member enum enumerator struct union
-    confval directive rubric admonition topic sidebar term glossary c cpp""".split()
+    {
+        "class",
+        "method",
+        "function",
+        "attribute",
+        "exception",
+        "data",
+        "classmethod",
+        "staticmethod",
+        "decorator",
+        "decoratormethod",
+        "property",
+        "option",
+        "cmdoption",
+        "django-admin-option",
+        "describe",
+        "object",
+        "envvar",
+        "macro",
+        "type",
+        "var",
+        "member",
+        "enum",
+        "enumerator",
+        "struct",
+        "union",
+        "confval",
+        "directive",
+        "rubric",
+        "admonition",
+        "topic",
+        "sidebar",
+        "term",
+        "glossary",
+        "c",
+        "cpp",
+    }
 )
 
 
@@ -88,27 +170,26 @@ def render(directive: Directive, reader: Reader) -> list[str]:
     name, arguments, content = directive.name, list(directive.argument), directive.content
     if name in _SILENT:
         return []
-    if name in _CODE:
-        head = arguments[1:] if name in ("code", "code-block", "sourcecode") else arguments
-        return ["\n".join([*head, *content])]
+    if name in _CODE:  # the argument of the first three is the language
+        return ["\n".join([*arguments[name in ("code", "code-block", "sourcecode") :], *content])]
     if name in _LABELS:
         return _labelled(f"{_LABELS[name]}: ", reader.read([*arguments, "", *content]))
     if name in _VERSIONS:
-        version, _, text = " ".join(arguments).partition(" ")
-        blocks = reader.read([*([text, ""] if text else []), *content])
-        label = f"{_VERSIONS[name]} {version}"
-        return _labelled(f"{label}: ", blocks) if blocks else [f"{label}."]
-    if name == "figure":
-        return reader.read(content)
-    if name == "csv-table":
-        return [*map(reader.inline, arguments), reader.table(_csv_rows(directive))]
-    if name == "list-table":
-        return [*map(reader.inline, arguments), _list_rows(reader, content)]
-    head = [reader.inline(argument) for argument in arguments]
+        return _versioned(directive, reader)
+    # A figure's argument is the name of a picture file.
+    head = [reader.inline(argument) for argument in arguments if name != "figure"]
+    if name in ("csv-table", "list-table"):
+        rows = _csv_rows(directive) if name == "csv-table" else _list_rows(content)
+        return [*head, reader.table(rows)]
     blocks = reader.read(content)
-    if not head:
-        return blocks
     return ["\n".join([*head, *blocks[:1]]), *blocks[1:]]
+
+
+def _versioned(directive: Directive, reader: Reader) -> list[str]:
+    version, _, text = " ".join(directive.argument).partition(" ")
+    blocks = reader.read([text, "", *directive.content])
+    label = f"{_VERSIONS[directive.name]} {version}"
+    return _labelled(f"{label}: ", blocks) if blocks else [f"{label}."]
 
 
 def _labelled(label: str, blocks: list[str]) -> list[str]:
@@ -123,7 +204,7 @@ def _csv_rows(directive: Directive) -> list[list[str]]:
     return [row for row in rows if row]
 
 
-def _list_rows(reader: Reader, content: list[str]) -> str:
+def _list_rows(content: list[str]) -> list[list[str]]:
     """A list of lists as rows: `* - a` begins a row, `  - b` is its next cell."""
     rows: list[list[list[str]]] = []
     for line in content:
@@ -132,6 +213,5 @@ def _list_rows(reader: Reader, content: list[str]) -> str:
         elif line.startswith("  - ") and rows:
             rows[-1].append([line[4:]])
         elif rows:
-            rows[-1][-1].append(line.strip())
-    cells = [[" ".join(" ".join(reader.read(cell)).split()) for cell in row] for row in rows]
-    return "\n".join(" | ".join(row) for row in cells)
+            rows[-1][-1].append(line)
+    return [[join_lines(cell) for cell in row] for row in rows]

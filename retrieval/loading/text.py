@@ -45,10 +45,7 @@ def one_line(text: str) -> str:
 def join_lines(lines: Sequence[str]) -> str:
     """The lines of one paragraph as one line; no space where the script writes none."""
     joined = ""
-    for line in lines:
-        line = line.strip()
-        if not line:
-            continue
+    for line in filter(None, map(str.strip, lines)):
         if joined and not (_UNSPACED.match(joined[-1]) and _UNSPACED.match(line[0])):
             joined += " "
         joined += line
