@@ -1,0 +1,128 @@
+"""What all tests share: the embedded database around the session, people, collections, an index."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.db import connection
+from kb.core.embedded.lease import postgres_lease
+from kb.core.models import Collection, Membership, User
+from kb.documents import parsing
+from kb.documents.actions import add_document
+from kb.documents.models import Document
+from kb.indexes import embedding, pools
+from kb.indexes.actions import ensure_default_index
+from kb.indexes.models import Index, IndexVersion
+from retrieval.loading import load
+from retrieval.spans import LoadedText
+
+ROOT = Path(__file__).parent.parent
+
+
+def shared_data() -> Path:
+    """The labelled collections and real-world files, which are no part of the project."""
+    return Path(os.environ.get("KB_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """The embedded PostgreSQL runs while tests need a database, unless DATABASE_URL names another."""
+    if settings.DATABASE_URL:
+        yield
+        return
+    with postgres_lease(settings.KB_HOME):
+        yield
+        pools.close()
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Ends the search arms' connections before the test database is dropped."""
+    yield
+    pools.close()
+
+
+@pytest.fixture
+def data() -> Path:
+    """Skips where the labelled collections are absent."""
+    if not shared_data().is_dir():
+        pytest.skip(f"needs the labelled collections in {shared_data()} (KB_TEST_DATA names another place)")
+    return shared_data()
+
+
+@pytest.fixture(autouse=True)
+def media(tmp_path: Path, settings: object) -> None:
+    """Each test stores originals in a folder of its own."""
+    settings.MEDIA_ROOT = tmp_path / "files"  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """Owns the collection."""
+    return User.objects.create_user("alice", "alice@example.org", "alice-password")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """Is a member of it."""
+    return User.objects.create_user("bob", "bob@example.org", "bob-password")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    """Is a stranger to it."""
+    return User.objects.create_user("charlie", "charlie@example.org", "charlie-password")
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    return User.objects.create_superuser("root", "root@example.org", "root-password")
+
+
+@pytest.fixture
+def collection(alice: User, bob: User) -> Collection:
+    """Alice's, with Bob as a reader."""
+    made = Collection.objects.create(
+        name="Papers", slug="papers", owner=alice, visibility=Collection.Visibility.MEMBERS
+    )
+    Membership.objects.create(collection=made, user=bob)
+    return made
+
+
+@pytest.fixture
+def index(db: None) -> Iterator[Index]:
+    """The default index; its table is dropped afterwards, since a flush does not know of it."""
+    made = ensure_default_index()
+    yield made
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '^embedding_[0-9]+$'")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'DROP TABLE "{table}"')
+
+
+def load_here(path: Path, filename: str) -> LoadedText:
+    """Loads without a child process; isolation has tests of its own."""
+    return load(path.read_bytes(), filename)
+
+
+def work_off() -> None:
+    """Does what the workers would do, until nothing is left."""
+    for document_id in Document.objects.filter(state=Document.State.QUEUED).values_list("pk", flat=True):
+        parsing.parse(document_id, load_here)
+    for version in IndexVersion.objects.maintained().select_related("model"):
+        while embedding.embed_for(version, 60):
+            pass
+    embedding.settle()
+
+
+def ingest(actor: User, collection: Collection, name: str, content: str | bytes) -> Document:
+    """A document that is in and worked off."""
+    content = content.encode() if isinstance(content, str) else content
+    document = add_document(actor, collection, ContentFile(content, name)).document
+    work_off()
+    document.refresh_from_db()
+    return document
