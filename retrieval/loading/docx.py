@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import docx
@@ -11,6 +12,7 @@ from docx.oxml.xmlchemy import BaseOxmlElement as Element
 from docx.styles.style import ParagraphStyle
 
 from retrieval.loading.docx_numbering import Numbering
+from retrieval.loading.docx_strict import usual
 from retrieval.loading.errors import LoadError
 from retrieval.loading.text import Block, assemble, indented, one_line
 from retrieval.spans import LoadedText
@@ -29,11 +31,12 @@ _MAX_DEPTH = 40  # of tables within tables and the like
 def load(content: bytes) -> LoadedText:
     """The document as text; its title from the properties, or else its Title or first heading."""
     try:
-        document = docx.Document(io.BytesIO(content))
+        document = docx.Document(io.BytesIO(usual(content)))
         text, headings = assemble(_Reader(document).blocks(document.element.body))
         title = one_line(document.core_properties.title or "")
     except (
         zipfile.BadZipFile,
+        zlib.error,
         SyntaxError,  # what lxml's parser raises
         KeyError,
         ValueError,

@@ -1,0 +1,69 @@
+"""How a result crosses from the process that parses to the one that asked: JSON, checked on arrival."""
+
+import json
+from typing import Any
+
+from retrieval.loading.errors import CODES, LoadError
+from retrieval.spans import Heading, LoadedText, Page
+
+
+def encode(loaded: LoadedText) -> bytes:
+    return _dump(
+        {
+            "text": loaded.text,
+            "title": loaded.title,
+            "media_type": loaded.media_type,
+            "pages": [[page.number, page.start, page.end] for page in loaded.pages],
+            "headings": [[h.level, h.title, h.start, h.end] for h in loaded.headings],
+        }
+    )
+
+
+def encode_error(code: str, message: str) -> bytes:
+    return _dump({"code": code, "message": message})
+
+
+def decode(payload: bytes) -> LoadedText:
+    """The result in `payload`, or the LoadError that is in it.
+
+    ValueError when it is neither: what a hostile file made of the parser is not believed.
+    """
+    found = json.loads(payload)
+    try:
+        if "code" in found:
+            code, message = _row([found["code"], found["message"]], str, str)
+            if code not in CODES:
+                raise ValueError("not an error that we know")
+            raise LoadError(code, message)
+        pages = tuple(Page(*_row(row, int, int, int)) for row in found["pages"])
+        headings = tuple(Heading(*_row(row, int, str, int, int)) for row in found["headings"])
+        text, title, media_type = _row([found["text"], found["title"], found["media_type"]], str, str, str)
+    except (KeyError, TypeError) as error:
+        raise ValueError("a part of the result is missing or of the wrong type") from error
+    return verified(LoadedText(text, title, media_type, pages, headings))
+
+
+def verified(loaded: LoadedText) -> LoadedText:
+    """`loaded`, if its spans lie within its text, in order, apart from each other; ValueError if not."""
+    for spans in (loaded.pages, loaded.headings):
+        at = 0
+        for span in spans:
+            if not at <= span.start <= span.end <= len(loaded.text):
+                raise ValueError(f"a span out of order or out of range: {span}")
+            at = span.end
+    for heading in loaded.headings:
+        if heading.level < 1 or heading.title not in loaded.text[heading.start : heading.end]:
+            raise ValueError(f"a heading that does not stand where it says: {heading}")
+    if "\x00" in loaded.text or "\r" in loaded.text:
+        raise ValueError("characters that no canonical text has")
+    return loaded
+
+
+def _row(row: Any, *types: type) -> Any:
+    if len(row) != len(types) or any(type(value) is not kind for value, kind in zip(row, types, strict=True)):
+        raise ValueError("a value of the wrong type")
+    return row
+
+
+def _dump(message: dict[str, object]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
