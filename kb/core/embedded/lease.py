@@ -11,12 +11,44 @@ from kb.core.embedded import postgres
 
 
 @contextmanager
-def exclusively(file: IO[str]) -> Iterator[None]:
-    fcntl.flock(file, fcntl.LOCK_EX)
+def exclusively(file: IO[str], *, wait: bool = True) -> Iterator[None]:
+    """Holds the file alone; without `wait` raises BlockingIOError where somebody else has it."""
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     try:
         yield
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def starting_file(home: Path) -> Path:
+    """Locked by who starts or stops the server."""
+    return home / "postgres.start"
+
+
+def users_file(home: Path) -> Path:
+    """Locked in common by all who need the server."""
+    return home / "postgres.users"
+
+
+class Share:
+    """One share in the server: while it is held, no command that ends stops the server."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.file = users_file(home).open("w")
+        fcntl.flock(self.file, fcntl.LOCK_SH)
+
+    def is_last(self) -> bool:
+        """Gives the share up; True if nobody else has one, and then nobody gets one before `close`."""
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.file.close()
 
 
 @contextmanager
@@ -27,16 +59,19 @@ def postgres_lease(home: Path) -> Iterator[None]:
     A killed process lets go of its lock by dying.
     """
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "postgres.start").open("w") as starting, (home / "postgres.users").open("w") as users:
+    with starting_file(home).open("w") as starting:
+        started: subprocess.Popen[bytes] | None = None
         with exclusively(starting):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            started = start(home) if postgres.running_pid(home) is None else None
-            postgres.wait_until_ready(home, lambda: started is None or started.poll() is None)
+            share = Share(home)
         try:
+            with exclusively(starting):
+                if postgres.running_pid(home) is None:
+                    started = start(home)
+                postgres.wait_until_ready(home, lambda: started is None or started.poll() is None)
             yield
         finally:
             with exclusively(starting):
-                release(home, users, started)
+                release(home, share, started)
 
 
 def start(home: Path) -> subprocess.Popen[bytes]:
@@ -44,19 +79,23 @@ def start(home: Path) -> subprocess.Popen[bytes]:
     postgres.prepare(home)
     postgres.log(home).parent.mkdir(exist_ok=True)
     with postgres.log(home).open("ab") as log:
-        return subprocess.Popen(postgres.command(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True, cwd="/")
+        return subprocess.Popen(
+            postgres.command(home),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
 
 
-def release(home: Path, users: IO[str], started: subprocess.Popen[bytes] | None) -> None:
-    fcntl.flock(users, fcntl.LOCK_UN)
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return  # somebody else still needs the server, and will stop it
-    pid = postgres.running_pid(home)
-    if started is not None and started.pid == pid:
-        started.send_signal(postgres.FAST_SHUTDOWN)
-        started.wait(timeout=60)
-    elif pid is not None:
-        postgres.stop(pid)
+def release(home: Path, share: Share, started: subprocess.Popen[bytes] | None) -> None:
+    """Gives up our share, and stops the server where that was the last; somebody else does otherwise."""
+    if share.is_last():
+        pid = postgres.running_pid(home)
+        if started is not None and started.poll() is None:
+            started.send_signal(postgres.FAST_SHUTDOWN)
+            started.wait(timeout=60)
+        elif pid is not None:
+            postgres.stop(pid)
+    share.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from kb.core.embedded import layout
 
@@ -106,13 +107,25 @@ def own(path: Path, mode: int) -> None:
 
 def running_pid(home: Path) -> int | None:
     """The server that runs on our data, if one does: ours to adopt, whoever started it."""
+    data = layout.postgres_data(home)
     try:
-        pid = int((layout.postgres_data(home) / "postmaster.pid").read_text().split("\n", 1)[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc").exists() else b"postgres"
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except PermissionError as error:
+        raise EmbeddedServiceError(f"{data} belongs to another account: use that one, or another KB_HOME.") from error
+    except (FileNotFoundError, ValueError):
+        return None  # nothing runs, or it is only just being written
+    return pid if serves(pid, data) else None
+
+
+def serves(pid: int, data: Path) -> bool:
+    """Whether that process is a server on this folder; after a crash the number may be anybody's."""
+    try:
         os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return None
-    return pid if b"postgres" in command else None
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (ProcessLookupError, PermissionError):
+        return False
+    except FileNotFoundError:
+        return not Path("/proc").exists()  # a system without /proc: the file has to be believed
 
 
 def write_password(home: Path) -> str:
@@ -174,23 +187,34 @@ def command(home: Path) -> list[str]:
 def wait_until_ready(home: Path, alive: Callable[[], bool], seconds: float = START_SECONDS) -> None:
     """Returns once the server takes connections and our database exists; raises if it dies first."""
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with psycopg.connect(**connection(home, "postgres"), autocommit=True, connect_timeout=5) as connected:
-                ensure_database(connected)
-                return
-        except psycopg.OperationalError as error:
-            if not alive():
-                raise EmbeddedServiceError(f"PostgreSQL stopped while starting; its last words are in {log(home)}") from error
-            if time.monotonic() > deadline:
-                raise EmbeddedServiceError(f"PostgreSQL did not get ready in {seconds:.0f} s; see {log(home)}") from error
+    while not ready(home):
+        if not alive():
+            raise EmbeddedServiceError(f"PostgreSQL stopped while starting; its last words are in {log(home)}")
+        if time.monotonic() > deadline:
+            raise EmbeddedServiceError(f"PostgreSQL did not get ready in {seconds:.0f} s; see {log(home)}")
         time.sleep(0.1)
 
 
-def connection(home: Path, database: str) -> dict[str, str]:
-    """libpq parameters for `database` in the embedded server."""
-    return {"host": str(layout.sockets(home)), "user": layout.USER, "dbname": database,
-            "passfile": str(layout.password_file(home))}
+def ready(home: Path) -> bool:
+    """Whether the server takes connections; makes our database in it if it is not there yet."""
+    try:
+        with psycopg.connect(conninfo(home, "postgres"), autocommit=True, connect_timeout=5) as connected:
+            ensure_database(connected)
+    except psycopg.OperationalError as error:
+        if "password" in str(error):
+            raise EmbeddedServiceError(
+                f"{layout.password_file(home)} does not fit the database in {layout.postgres_data(home)}: "
+                "put the file back that was made with it."
+            ) from error
+        return False
+    return True
+
+
+def conninfo(home: Path, database: str) -> str:
+    """libpq's connection string for `database` in the embedded server."""
+    return make_conninfo(
+        host=str(layout.sockets(home)), user=layout.USER, dbname=database, passfile=str(layout.password_file(home))
+    )
 
 
 def ensure_database(connected: psycopg.Connection) -> None:
