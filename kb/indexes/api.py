@@ -8,34 +8,26 @@ from ninja import Router
 from kb.core.authentication import ANY, READ, Request
 from kb.core.models import Reader
 from kb.core.problems import not_found
+from kb.documents.api import DOCUMENT, visible_document
 from kb.documents.api import router as documents_router
-from kb.documents.api import visible_document
-from kb.documents.models import Chunk
+from kb.documents.models import Chunk, Document
 from kb.indexes.lineage import Lineage, lineage
 from kb.indexes.models import Index, IndexVersion
-from kb.indexes.progress import progress
 from kb.indexes.schemas import (
     ChunkOut,
     DocumentProgressOut,
     IndexesOut,
     LineageOut,
-    ProgressOut,
 )
 
 router = Router(tags=["Chunks and indexes"])
 
 
-# On the documents' router, since it shares its address with their other methods; here, since progress is the index's.
-@documents_router.get(
-    "/documents/{uuid:document_id}", auth=READ, response=DocumentProgressOut, operation_id="get_document"
-)
-def get_document(request: Request, document_id: UUID) -> dict[str, object]:
+# On the documents' router, whose other methods share the address; here, since progress is the index's.
+@documents_router.get(DOCUMENT, auth=READ, response=DocumentProgressOut, operation_id="get_document")
+def get_document(request: Request, document_id: UUID) -> Document:
     """One document, and how far it is."""
-    document = visible_document(request.auth, document_id)
-    far = ProgressOut.from_orm(progress([document])[document.pk])
-    fields = DocumentProgressOut.model_fields.keys() - {"progress"}
-    shown = DocumentProgressOut.__base__.from_orm(document)  # type: ignore[union-attr]
-    return {name: getattr(shown, name) for name in fields} | {"progress": far}
+    return visible_document(request.auth, document_id)
 
 
 def visible_chunk(reader: Reader, chunk_id: int) -> Chunk:
@@ -66,7 +58,8 @@ def get_lineage(request: Request, chunk_id: int) -> Lineage:
 
 
 @router.get("/indexes", auth=ANY, response=IndexesOut, operation_id="list_indexes")
-def list_indexes(request: Request) -> dict[str, list[Index]]:  # noqa: ARG001
+def list_indexes(request: Request) -> dict[str, list[Index]]:  # noqa: ARG001 (ninja passes it by this name)
     """The indexes and their versions; needs an account."""
     versions = Prefetch("versions", IndexVersion.objects.select_related("model").order_by("-number"))
-    return {"items": list(Index.objects.select_related("live_version__model").prefetch_related(versions).order_by("pk"))}
+    indexes = Index.objects.select_related("live_version__model").prefetch_related(versions)
+    return {"items": list(indexes.order_by("pk"))}

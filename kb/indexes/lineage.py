@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Model:
-    """The model, precisely enough to make the vector again. `training_set_sha256` is empty for a published model."""
+    """Enough to make the vector again; `training_set_sha256` is empty for a published model."""
 
     provider: str
     name: str
@@ -60,7 +60,7 @@ class Making:
 
 @dataclass(frozen=True)
 class Vector:
-    """The chunk in one index version. `outdated` means: made of other words or another prompt, and to be made anew."""
+    """The chunk in one index version; `outdated` means: made of other words or another prompt."""
 
     index: str
     version: int
@@ -113,7 +113,7 @@ def source(chunk: Chunk) -> Source:
 def vector(chunk: Chunk, version: IndexVersion) -> Vector:
     made = making(chunk, version)
     job = EmbeddingJob.objects.filter(version=version, chunk=chunk).first()
-    wanted = content_hash(version.model, chunk.rendered_hash).hex()
+    wanted = content_hash(version.model, bytes(chunk.rendered_hash)).hex()
     return Vector(
         index=version.index.slug,
         version=version.number,
@@ -129,7 +129,7 @@ def vector(chunk: Chunk, version: IndexVersion) -> Vector:
 
 
 def vector_state(made: Making | None, queued: bool, wanted: str) -> State:
-    """What to say of a vector, given its making, whether a job is queued, and the hash that it should have."""
+    """What to say of a vector, given its making, whether a job is queued, and the hash it should have."""
     if made is not None:
         return "embedded" if made.content_sha256 == wanted else "outdated"
     return "waiting" if queued else "missing"

@@ -7,9 +7,10 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from kb.documents.models import Chunk
+from kb.documents.models import Chunk, Document
 from kb.documents.schemas import DocumentOut
 from kb.indexes.models import Index, IndexVersion
+from kb.indexes.progress import Progress, progress
 
 
 class ProgressOut(Schema):
@@ -23,6 +24,10 @@ class ProgressOut(Schema):
 
 class DocumentProgressOut(DocumentOut):
     progress: ProgressOut
+
+    @staticmethod
+    def resolve_progress(document: Document) -> Progress:
+        return progress([document])[document.pk]
 
 
 class ChunkOut(Schema):
@@ -88,7 +93,7 @@ class MakingOut(Schema):
     worker: str
     backend: str
     number_format: str = Field(description="float32, bfloat16 or int8: what the model computed with.")
-    content_sha256: str = Field(description="Of what the model read: its document prompt and the rendered chunk.")
+    content_sha256: str = Field(description="Of what the model read: its prompt and the rendered chunk.")
 
 
 class VectorOut(Schema):

@@ -1,0 +1,191 @@
+"""Documents: put in, list, read, replace, take up again, delete."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from ninja import Query, Router, Status
+from pydantic import Field
+
+from kb.core.api import visible_collection
+from kb.core.authentication import READ, WRITE, Request, account
+from kb.core.models import Collection, Reader, User
+from kb.core.pagination import Slice, paginate
+from kb.core.problems import Problem, not_found
+from kb.documents import actions
+from kb.documents.models import Document, DocumentRevision
+from kb.documents.schemas import (
+    DocumentOut,
+    DocumentsOut,
+    Listing,
+    RefusalOut,
+    TextOut,
+    UploadOut,
+    UploadsOut,
+)
+
+router = Router(tags=["Documents"])
+
+NEWEST_FIRST = ["-created_at", "id"]
+IN_COLLECTION = "/collections/{slug}/documents"
+DOCUMENT = "/documents/{uuid:document_id}"
+HEAVY = ("text", "pages", "headings")
+Number = Annotated[int | None, Field(ge=1, le=2**31 - 1)]
+
+
+def form_of_files(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """The OpenAPI description of a form with files; ninja's own reading of forms knows POST alone."""
+    properties = {"type": "object", "properties": {name: schema}, "required": [name]}
+    content = {"multipart/form-data": {"schema": properties}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+FILE = {"type": "string", "format": "binary"}
+ONE_FILE = form_of_files("file", FILE, "A form with one file.")
+FILES = form_of_files("files", {"type": "array", "items": FILE}, "A form with one file or several.")
+
+
+def uploaded_files(request: HttpRequest) -> list[UploadedFile[Any]]:
+    """The files of the form, whatever their parts are called. Raises Problem if there are none."""
+    if request.content_type != "multipart/form-data":
+        raise Problem("not_a_form", "Send the file as multipart/form-data.", 415)
+    parts = request.FILES
+    if request.method != "POST":
+        _, parts = request.parse_file_upload(request.META, request)
+    files = [file for _, group in parts.lists() for file in group]
+    if not files:
+        raise Problem("no_file", "The form holds no file.", 422)
+    return files
+
+
+def listing(reader: Reader) -> QuerySet[Document]:
+    """The reader's documents with all that `DocumentOut` shows, without their texts."""
+    return (
+        Document.objects.visible_to(reader)
+        .select_related("collection", "current", "incoming")
+        .defer(*(f"{revision}__{field}" for revision in ("current", "incoming") for field in HEAVY))
+    )
+
+
+def visible_document(reader: Reader, document_id: UUID) -> Document:
+    """The document, if this reader may know of it. Raises Problem otherwise."""
+    found = listing(reader).filter(pk=document_id).first()
+    if found is None:
+        raise not_found("document")
+    return found
+
+
+def listed(documents: QuerySet[Document], which: Listing) -> Slice[Document]:
+    if which.state:
+        documents = documents.filter(state=which.state)
+    if which.q:
+        documents = documents.filter(Q(title__icontains=which.q) | Q(filename__icontains=which.q))
+    return paginate(documents, NEWEST_FIRST, which.cursor, which.limit)
+
+
+@router.get("/documents", auth=READ, response=DocumentsOut, operation_id="list_documents")
+def list_documents(request: Request, which: Query[Listing]) -> Slice[Document]:
+    """The documents of all collections that you may see, newest first."""
+    return listed(listing(request.auth), which)
+
+
+@router.get(IN_COLLECTION, auth=READ, response=DocumentsOut, operation_id="list_collection_documents")
+def list_collection_documents(request: Request, slug: str, which: Query[Listing]) -> Slice[Document]:
+    """One collection's documents, newest first."""
+    collection = visible_collection(request.auth, slug)
+    return listed(listing(request.auth).filter(collection=collection), which)
+
+
+@router.post(
+    IN_COLLECTION, auth=WRITE, response={202: UploadsOut}, operation_id="add_documents", openapi_extra=FILES
+)
+def add_documents(request: Request, slug: str) -> Status[UploadsOut]:
+    """Puts files in. They are queued when this answers; fetch a document again to see it become `ready`.
+
+    A single file that is not taken is answered by its problem. Of several files each has its own result,
+    and only if none was taken is the whole answered by a problem.
+    """
+    collection = visible_collection(request.auth, slug)
+    files = uploaded_files(request)
+    if len(files) == 1:
+        return Status(202, UploadsOut(items=[added(request, collection, files[0])]))
+    items = [added_or_refused(request, collection, file) for file in files]
+    if not any(item.document for item in items):
+        results = [item.model_dump(mode="json") for item in items]
+        raise Problem("none_taken", "None of the files could be taken.", 422, items=results)
+    return Status(202, UploadsOut(items=items))
+
+
+def added(request: Request, collection: Collection, file: UploadedFile[Any]) -> UploadOut:
+    result = actions.add_document(account(request), collection, file)
+    document = DocumentOut.from_orm(visible_document(request.auth, result.document.pk))
+    return UploadOut(filename=file.name or "", created=result.created, document=document, problem=None)
+
+
+def added_or_refused(request: Request, collection: Collection, file: UploadedFile[Any]) -> UploadOut:
+    try:
+        return added(request, collection, file)
+    except Problem as problem:
+        refusal = RefusalOut(status=problem.status, code=problem.code, detail=problem.message)
+        return UploadOut(filename=file.name or "", created=False, document=None, problem=refusal)
+
+
+@router.get(DOCUMENT + "/text", auth=READ, response=TextOut, operation_id="get_document_text")
+def get_document_text(request: Request, document_id: UUID, revision: Number = None) -> DocumentRevision:
+    """The extracted text of the revision that is searched, or of another one."""
+    document = visible_document(request.auth, document_id)
+    if revision is None and document.current is None:
+        raise Problem("not_parsed", "This document has no text yet: wait until it is parsed.", 409)
+    which = Q(number=revision) if revision else Q(pk=document.current_id)
+    found = document.revisions.filter(which).first()
+    if found is None:
+        raise not_found("revision")
+    if found.parsed_at is None:
+        raise Problem("not_parsed", "This revision has no text yet: wait until it is parsed.", 409)
+    return found
+
+
+@router.put(
+    DOCUMENT,
+    auth=WRITE,
+    response={202: DocumentOut},
+    operation_id="replace_document",
+    openapi_extra=ONE_FILE,
+)
+def replace_document(request: Request, document_id: UUID) -> Status[Document]:
+    """Puts a new file in a document's place. The old text is searched until the new one is parsed."""
+    document = visible_document(request.auth, document_id)
+    files = uploaded_files(request)
+    if len(files) > 1:
+        raise Problem("several_files", "Send one file to replace a document.", 422)
+    actions.replace_document(account(request), document, files[0])
+    return Status(202, visible_document(request.auth, document_id))
+
+
+def taken_up(
+    request: Request, document_id: UUID, action: Callable[[User, Document], Document]
+) -> Status[Document]:
+    action(account(request), visible_document(request.auth, document_id))
+    return Status(202, visible_document(request.auth, document_id))
+
+
+@router.post(DOCUMENT + "/retry", auth=WRITE, response={202: DocumentOut}, operation_id="retry_document")
+def retry_document(request: Request, document_id: UUID) -> Status[Document]:
+    """Takes a failed document up again."""
+    return taken_up(request, document_id, actions.retry_document)
+
+
+@router.post(DOCUMENT + "/reparse", auth=WRITE, response={202: DocumentOut}, operation_id="reparse_document")
+def reparse_document(request: Request, document_id: UUID) -> Status[Document]:
+    """Reads the stored file once more, as a new revision."""
+    return taken_up(request, document_id, actions.reparse_document)
+
+
+@router.delete(DOCUMENT, auth=WRITE, response={204: None}, operation_id="delete_document")
+def delete_document(request: Request, document_id: UUID) -> Status[None]:
+    """Deletes a document with all its revisions: gone from the next search."""
+    actions.delete_document(account(request), visible_document(request.auth, document_id))
+    return Status(204, None)

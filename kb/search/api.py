@@ -1,0 +1,159 @@
+"""Search, ask (as one JSON object or as server-sent events), and stored answers."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, TypeAlias, cast
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from ninja import Query, Router
+from pydantic import Field
+
+from kb.core import problem_json
+from kb.core.authentication import ASK, READ, READ_OR_ASK, Request
+from kb.core.models import Reader
+from kb.core.problems import Problem, not_found
+from kb.search import answers, engine
+from kb.search.answers import Completed, Event, ShownAnswer, Started
+from kb.search.async_bridge import stream
+from kb.search.models import Answer
+from kb.search.models import Query as Asked
+from kb.search.schemas import AnswerOut, AskIn, NewAnswerOut, PassageOut, Passages, SearchIn, SearchOut, Slugs
+from retrieval.answering import Cited, TextDelta
+from retrieval.evidence import Passage
+
+router = Router(tags=["Search and ask"])
+
+Events: TypeAlias = AsyncGenerator[Event | None, None]
+
+EVENTS = {
+    "responses": {
+        200: {
+            "content": {
+                "text/event-stream": {
+                    "schema": {
+                        "type": "string",
+                        "description": "Events `started` (query_id, passages, degraded), `text` (text), "
+                        "`citation` (marker, document_id, title, page, start, end, quote), at last `answer` "
+                        "(as in JSON) or `problem`; comments keep the connection open.",
+                    }
+                }
+            }
+        }
+    }
+}
+
+
+@router.post("/search", auth=READ, response=SearchOut, operation_id="search")
+def search(request: Request, body: SearchIn) -> engine.Results:
+    """The passages that match best, in what you may see."""
+    return engine.search(request.auth, body.query, body.collections, body.limit)
+
+
+@router.get("/search", auth=READ, response=SearchOut, operation_id="search_by_address")
+def search_by_address(
+    request: Request,
+    q: Annotated[str, Field(description="What to look for.")],
+    collection: Query[Slugs] = None,
+    limit: Passages = 10,
+) -> engine.Results:
+    """The same by GET; `collection` may be given several times."""
+    return engine.search(request.auth, q, collection, limit)
+
+
+@router.post("/ask", auth=ASK, response=NewAnswerOut, operation_id="ask", openapi_extra=EVENTS)
+async def ask(request: Request, body: AskIn) -> HttpResponseBase | dict[str, Any]:
+    """An answer in which every claim carries a footnote.
+
+    One JSON object, or server-sent events while it is made where `Accept` asks for `text/event-stream`.
+    Closing the connection stops the work.
+    """
+    reader = request.auth
+    events = cast(Events, stream(lambda: answers.ask(reader, body.question, body.collections)))
+    if wants_events(request):
+        # A refused question is refused with its own status: the stream begins once the passages are found.
+        async for first in events:
+            if first is not None:
+                return event_stream(reader, first, events)
+    return new_answer(*await completed(reader, events))
+
+
+def wants_events(request: HttpRequest) -> bool:
+    preferred = request.get_preferred_type(["application/json", "text/event-stream"])
+    return preferred == "text/event-stream"
+
+
+async def completed(reader: Reader, events: Events) -> tuple[ShownAnswer, tuple[Passage, ...]]:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Completed):
+                return await shown(reader, event.answer), event.closest
+    raise Problem("unavailable", "The answer was interrupted: ask again.", 503)
+
+
+async def shown(reader: Reader, answer: Answer) -> ShownAnswer:
+    return await sync_to_async(answers.shown_to, thread_sensitive=False)(reader, answer)
+
+
+def new_answer(answer: ShownAnswer, closest: tuple[Passage, ...]) -> dict[str, Any]:
+    passages = [PassageOut.from_orm(passage).model_dump(mode="json") for passage in closest]
+    return AnswerOut.from_orm(answer).model_dump(mode="json") | {"closest": passages}
+
+
+def event_stream(reader: Reader, first: Event, events: Events) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(frames(reader, first, events), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    # nginx collects replies unless it is told not to.
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def frames(reader: Reader, first: Event, events: Events) -> AsyncIterator[str]:
+    """The events as text; a heartbeat is a comment, and an error the last event."""
+    async with aclosing(events):
+        try:
+            yield await frame(reader, first)
+            async for event in events:
+                yield ": still here\n\n" if event is None else await frame(reader, event)
+        except Exception as error:  # noqa: BLE001 (the reply has begun: its reader is told, the log has the rest)
+            yield written("problem", problem_json.body(problem_json.from_any(error)))
+
+
+async def frame(reader: Reader, event: Event) -> str:
+    match event:
+        case Started(results):
+            return written("started", SearchOut.from_orm(results).model_dump(mode="json"))
+        case TextDelta(text):
+            return written("text", {"text": text})
+        case Cited():
+            return written("citation", citation(event))
+        case Completed(answer, closest):
+            return written("answer", new_answer(await shown(reader, answer), closest))
+
+
+def citation(cited: Cited) -> dict[str, Any]:
+    return {
+        "marker": cited.marker,
+        "document_id": cited.passage.document_id,
+        "title": cited.passage.title,
+        "page": cited.passage.page,
+        "start": cited.start,
+        "end": cited.end,
+        "quote": cited.quote,
+    }
+
+
+def written(name: str, body: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+@router.get("/answers/{uuid:answer_id}", auth=READ_OR_ASK, response=AnswerOut, operation_id="get_answer")
+def get_answer(request: Request, answer_id: UUID) -> ShownAnswer:
+    """One of your own answers, as you may see it now."""
+    mine = Asked.objects.visible_to(request.auth)
+    answer = Answer.objects.select_related("query").filter(pk=answer_id, query__in=mine).first()
+    if answer is None:
+        raise not_found("answer")
+    return answers.shown_to(request.auth, answer)
