@@ -100,7 +100,7 @@ def _tokens(text: str) -> list[str]:
     return _TOKEN.findall(_UNSPACED_RUN.sub(r" \g<0> ", text))
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=50_000)
 def _terms(token: str) -> tuple[str, ...]:
     if _UNSPACED_RUN.match(token):
         return (token,) if len(token) == 1 else tuple(token[i : i + 2] for i in range(len(token) - 1))

@@ -169,10 +169,12 @@ def _belongs(group: Sequence[_Section], section: _Section, settings: ChunkSettin
     below = section.path[: len(first)] == first
     if below and all(member.bare for member in group):
         return True
-    size = sum(member.tokens for member in group)
-    tiny = min(size, section.tokens) < settings.tiny_tokens
+    sizes = [section.tokens, *(member.tokens for member in group)]
     beside = section.path[:-1] == first[:-1]
-    return tiny and (below or beside) and size + section.tokens <= settings.max_tokens
+    # What belongs below may join a longer text, for its heading's sense is within that of the first
+    # one. Among equals the later ones would go under a heading that is not theirs: only tiny ones do.
+    tiny = max(sizes) if beside and not below else min(section.tokens, sum(sizes) - section.tokens)
+    return (below or beside) and tiny < settings.tiny_tokens and sum(sizes) <= settings.max_tokens
 
 
 def _capacity(title: str, path: tuple[str, ...], tokenizer: Tokenizer, settings: ChunkSettings) -> int:

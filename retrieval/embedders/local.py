@@ -108,6 +108,7 @@ class LocalEmbedder:
         # Here and not above: they take seconds to import, and most processes never embed.
         import torch  # noqa: PLC0415
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+        from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         directory = self._directory()
         digest = weights_sha256(directory)
@@ -115,6 +116,7 @@ class LocalEmbedder:
             raise ModelMissing(f"The weights in {directory} have sha256 {digest}, not {self._sha256}")
         if self._threads is not None:
             torch.set_num_threads(self._threads)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs has no types
         model = SentenceTransformer(
             str(directory),
             device=self._device,
@@ -122,7 +124,7 @@ class LocalEmbedder:
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
         model.eval()
-        return model, self._card(model, digest)
+        return model, self._card(model, directory, digest)
 
     def _directory(self) -> Path:
         if self._name == DEFAULT_MODEL:
@@ -140,13 +142,13 @@ class LocalEmbedder:
             ) from error
         return Path(found)
 
-    def _card(self, model: "SentenceTransformer", digest: str) -> ModelCard:
+    def _card(self, model: "SentenceTransformer", directory: Path, digest: str) -> ModelCard:
         dimensions = model.get_embedding_dimension()
         if dimensions is None:
             raise EmbeddingError(f"The model {self._name!r} does not say how many dimensions it has")
         return ModelCard(
             name=Path(self._name).name if Path(self._name).is_dir() else self._name,
-            revision=self._revision or "",
+            revision=self._revision or (directory.name if directory.parent.name == "snapshots" else ""),
             weights_sha256=digest,
             dimensions=dimensions,
             max_tokens=model.max_seq_length,

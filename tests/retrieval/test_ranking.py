@@ -1,0 +1,139 @@
+"""A search: both arms at once, fused, timed, and degraded where it must be."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from retrieval.analysis import analyse
+from retrieval.embedders import Kind, Vectors
+from retrieval.embedders.hashing import HashingEmbedder
+from retrieval.fusion import convex
+from retrieval.memory import MemoryDense, MemoryLexical
+from retrieval.protocols import Postings, Ranked, Scope
+from retrieval.ranking import Retriever
+
+TEXTS = {
+    1: (1, "The index is a graph of vectors"),
+    2: (1, "Bread is baked from flour"),
+    3: (1, "A question is embedded as a vector"),
+    4: (2, "The secret index of another collection"),
+}
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def retriever(executor: Executor) -> Retriever:
+    dense, lexical, embedder = MemoryDense(), MemoryLexical(), HashingEmbedder()
+    for chunk, (collection, text) in TEXTS.items():
+        dense.add(chunk, collection, embedder.embed([text], "document")[0])
+        lexical.add(chunk, collection, analyse(text))
+    return Retriever(dense, lexical, embedder, weight=0.8, candidates=100, executor=executor)
+
+
+def test_hits_are_fused_from_both_arms(retriever: Retriever) -> None:
+    hits = retriever.search("an index of vectors", [1], 2)
+    assert [hit.chunk_id for hit in hits] == [1, 3]
+    assert hits.fused.scores.tolist() == convex(hits.dense, hits.lexical, 0.8).scores[:2].tolist()
+    assert (len(hits), len(hits.dense), hits.degraded) == (2, 3, False)
+
+
+def test_each_hit_says_what_each_arm_gave_it(retriever: Retriever) -> None:
+    by_id = {hit.chunk_id: hit for hit in retriever.search("index vectors", [1], 10)}
+    assert by_id[1].dense_score is not None
+    assert by_id[1].lexical_score is not None
+    assert by_id[2].lexical_score is None
+
+
+def test_only_the_scope_is_found(retriever: Retriever) -> None:
+    assert {hit.chunk_id for hit in retriever.search("secret index", [1], 10)} == {1, 2, 3}
+    assert [hit.chunk_id for hit in retriever.search("secret index", [2], 10)] == [4]
+    assert list(retriever.search("secret index", [], 10)) == []
+
+
+def test_more_hits_than_candidates_may_be_asked_for(retriever: Retriever) -> None:
+    assert len(replace(retriever, candidates=1).search("index of bread", [1], 3)) == 3
+
+
+def test_every_stage_is_timed(retriever: Retriever) -> None:
+    times = retriever.search("index", [1], 2).milliseconds
+    assert times.keys() == {"embed", "dense", "lexical", "fuse"}
+    assert all(0 <= value < 10_000 for value in times.values())
+
+
+def test_a_question_of_stop_words_is_answered_by_the_dense_arm(retriever: Retriever) -> None:
+    hits = retriever.search("what is it?", [1], 2)
+    assert len(hits) == 2
+    assert len(hits.lexical) == 0
+    assert "lexical" not in hits.milliseconds
+
+
+class BrokenEmbedder:
+    def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        raise ConnectionError("no such host")
+
+
+def test_words_answer_alone_if_embedding_fails(
+    retriever: Retriever, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        hits = replace(retriever, embedder=BrokenEmbedder()).search("index of vectors", [1], 2)
+    assert hits.degraded
+    assert [(hit.chunk_id, hit.dense_score) for hit in hits] == [(1, None), (3, None)]
+    assert hits.milliseconds.keys() == {"lexical", "fuse"}
+    assert "no such host" in caplog.text
+
+
+class BrokenStore:
+    def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
+        raise ConnectionError("the database is gone")
+
+    def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
+        raise ConnectionError("the database is gone")
+
+
+@pytest.mark.parametrize("arm", ["dense", "lexical"])
+def test_a_broken_store_is_an_error_not_a_worse_ranking(retriever: Retriever, arm: str) -> None:
+    broken = BrokenStore()
+    other = replace(retriever, dense=broken) if arm == "dense" else replace(retriever, lexical=broken)
+    with pytest.raises(ConnectionError, match="database is gone"):
+        other.search("index", [1], 2)
+
+
+def test_the_arms_run_at_the_same_time(retriever: Retriever) -> None:
+    meeting = threading.Barrier(2, timeout=10)  # breaks, and fails the search, unless both arms come
+
+    class MeetingEmbedder(HashingEmbedder):
+        def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+            meeting.wait()
+            return super().embed(texts, kind)
+
+    class MeetingLexical(MemoryLexical):
+        def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
+            meeting.wait()
+            return super().postings(terms, scope)
+
+    hits = replace(retriever, embedder=MeetingEmbedder(), lexical=MeetingLexical()).search("index", [1], 2)
+    assert not hits.degraded
+
+
+def test_the_question_is_embedded_as_a_query(retriever: Retriever) -> None:
+    kinds: list[Kind] = []
+
+    class Listening(HashingEmbedder):
+        def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+            kinds.append(kind)
+            return super().embed(texts, kind)
+
+    replace(retriever, embedder=Listening()).search("index", [1], 2)
+    assert kinds == ["query"]
