@@ -66,16 +66,18 @@ def embed_for(version: IndexVersion, seconds: float) -> bool:
     return False
 
 
-def embed_batch(version: IndexVersion, inputs: Sequence[Input]) -> None:
+def embed_batch(
+    version: IndexVersion, inputs: Sequence[Input], embedder: DescribedEmbedder | None = None
+) -> None:
     """Embeds leased inputs and writes them; one bad input does not hold up the others."""
-    embedder = providers.embedder(version.model)
+    embedder = embedder or providers.embedder(version.model)
     try:
         vectors = embedded(embedder, version, inputs)
     except Exception as error:
         if len(inputs) > 1:
             logger.warning("A batch of %s could not be embedded (%s); trying one at a time", len(inputs), error)
             for single in inputs:
-                embed_batch(version, [single])
+                embed_batch(version, [single], embedder)
             return
         logger.exception("Chunk %s could not be embedded", inputs[0].chunk_id)
         give_up(inputs[0], str(error))
@@ -91,11 +93,11 @@ def embedded(embedder: DescribedEmbedder, version: IndexVersion, inputs: Sequenc
     return vectors
 
 
-def lease(version: IndexVersion) -> list[Input]:
-    """Takes up to BATCH jobs for this worker, for a while; a worker that dies lets them run out."""
+def lease(version: IndexVersion, most: int = BATCH) -> list[Input]:
+    """Takes up to `most` jobs for this worker, for a while; a worker that dies lets them run out."""
     until = timezone.now() + EmbeddingJob.LEASE
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(LEASE, [version.pk, EmbeddingJob.MOST_ATTEMPTS, BATCH, until])
+        cursor.execute(LEASE, [version.pk, EmbeddingJob.MOST_ATTEMPTS, most, until])
         jobs = {chunk_id: job_id for job_id, chunk_id in cursor.fetchall()}
     chunks = Chunk.objects.filter(pk__in=jobs).select_related("document")
     return [

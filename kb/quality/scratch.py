@@ -1,0 +1,74 @@
+"""A database, a folder and a broker for one evaluation, gone afterwards; leftovers of killed runs are swept."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+
+import psycopg
+from celery import current_app
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import override_settings
+from psycopg import sql
+
+from kb.indexes import pools
+
+PREFIX = "footnote_evaluation_"
+# A run holds this lock on its database's name for as long as it lives.
+HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[None]:
+    """Inside the block all that Django reads and writes is in a database and a folder made for it."""
+    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
+    home_name, broker = connection.settings_dict["NAME"], current_app.conf.broker_url
+    with database(name), tempfile.TemporaryDirectory(prefix="footnote-evaluation-") as folder:
+        switch(name)
+        # The work is called in-process; messages to workers go nowhere.
+        current_app.conf.broker_url = "memory://"
+        try:
+            with override_settings(MEDIA_ROOT=folder):
+                call_command("migrate", verbosity=0)
+                yield
+        finally:
+            current_app.conf.broker_url = broker
+            switch(home_name)
+
+
+@contextlib.contextmanager
+def database(name: str) -> Iterator[None]:
+    """Creates a database and drops it at the end, as well as those that no living run holds."""
+    with psycopg.connect(**pools.parameters(), autocommit=True) as keeper:
+        keeper.execute(HOLD, [name])
+        sweep(keeper)
+        keeper.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield
+        finally:
+            drop(keeper, name)
+
+
+def sweep(keeper: psycopg.Connection) -> list[str]:
+    """Drops the databases that killed runs left; returns their names."""
+    found = keeper.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]).fetchall()
+    left = []
+    for (name,) in found:
+        (free,) = keeper.execute(HOLD, [name]).fetchone() or (False,)
+        if free:
+            drop(keeper, name)
+            left.append(name)
+    return left
+
+
+def drop(keeper: psycopg.Connection, name: str) -> None:
+    keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def switch(name: str) -> None:
+    """Makes `name` the database of this process, for Django and for the search arms."""
+    pools.close()
+    connection.close()
+    connection.settings_dict["NAME"] = name
