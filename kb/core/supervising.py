@@ -1,7 +1,6 @@
 """The processes of Footnote on one machine, as data, and the run that keeps them up."""
 
 import http.client
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -194,7 +193,3 @@ def run(site: Site, report: Callable[[str], None]) -> None:
             if share is not None:
                 share.close()
         report("Footnote has stopped.")
-
-
-def low_disk(home: Path) -> bool:
-    return shutil.disk_usage(home).free < preflight.MINIMUM_FREE

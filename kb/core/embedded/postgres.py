@@ -74,14 +74,16 @@ def as_account(command: list[str], *paths: Path) -> list[str]:
         return command
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise EmbeddedServiceError("`setpriv` (package util-linux) is missing: install it, or run as an ordinary user.")
+        raise EmbeddedServiceError(
+            "`setpriv` (package util-linux) is missing: install it, or run as an ordinary user."
+        )
     switch = [setpriv, f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
     if closed := sorted({folder for path in paths for folder in closed_ancestors(path)}):
         right = passing_right()
         if right is None:
             raise EmbeddedServiceError(
-                f"{closed[0]} is closed to other accounts and PostgreSQL cannot run as root. Move the project and "
-                "KB_HOME to a folder that others may pass through (chmod o+x), or run as an ordinary user."
+                f"{closed[0]} is closed to other accounts and PostgreSQL cannot run as root. Move the project "
+                "and KB_HOME to a folder that others may pass through (chmod o+x), or run as an ordinary user."
             )
         switch += [f"--inh-caps=+{right}", f"--ambient-caps=+{right}"]
     return [*switch, "--", *command]
@@ -89,9 +91,17 @@ def as_account(command: list[str], *paths: Path) -> list[str]:
 
 def passing_right() -> str | None:
     """The least capability of this process that passes through closed folders."""
-    held = int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines()
-                    if line.startswith("CapEff")), 16)
-    return next((name for bit, name in ((2, "dac_read_search"), (1, "dac_override")) if held >> bit & 1), None)
+    held = int(
+        next(
+            line.split()[1]
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("CapEff")
+        ),
+        16,
+    )
+    return next(
+        (name for bit, name in ((2, "dac_read_search"), (1, "dac_override")) if held >> bit & 1), None
+    )
 
 
 def own(path: Path, mode: int) -> None:
@@ -111,7 +121,9 @@ def running_pid(home: Path) -> int | None:
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except PermissionError as error:
-        raise EmbeddedServiceError(f"{data} belongs to another account: use that one, or another KB_HOME.") from error
+        raise EmbeddedServiceError(
+            f"{data} belongs to another account: use that one, or another KB_HOME."
+        ) from error
     except (FileNotFoundError, ValueError):
         return None  # nothing runs, or it is only just being written
     return pid if serves(pid, data) else None
@@ -158,7 +170,9 @@ def prepare(home: Path) -> None:
     if (data / "PG_VERSION").exists():
         version = (data / "PG_VERSION").read_text().strip()
         if version != str(VERSION):
-            raise EmbeddedServiceError(f"{data} holds PostgreSQL {version} data; this is PostgreSQL {VERSION}.")
+            raise EmbeddedServiceError(
+                f"{data} holds PostgreSQL {version} data; this is PostgreSQL {VERSION}."
+            )
         own(layout.sockets(home), 0o711)
         return
     own(layout.sockets(home), 0o711)
@@ -167,9 +181,20 @@ def prepare(home: Path) -> None:
     own(draft, 0o700)
     password = layout.sockets(home) / "password"
     write_owned(password, write_password(home))
-    command = [str(BIN / "initdb"), "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "-U", layout.USER,
-               f"--pwfile={password}", "-D", str(draft)]
-    done = subprocess.run(as_account(command, draft, BIN), text=True, capture_output=True, cwd="/")
+    command = [
+        str(BIN / "initdb"),
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "-U",
+        layout.USER,
+        f"--pwfile={password}",
+        "-D",
+        str(draft),
+    ]
+    done = subprocess.run(
+        as_account(command, draft, BIN), check=False, text=True, capture_output=True, cwd="/"
+    )
     password.unlink()
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -180,7 +205,9 @@ def prepare(home: Path) -> None:
 def command(home: Path) -> list[str]:
     """The command line of the server; it runs in the foreground."""
     data, folder = layout.postgres_data(home), layout.sockets(home)
-    settings = [f"--{name}={value}" for name, value in (SETTINGS | {"unix_socket_directories": str(folder)}).items()]
+    settings = [
+        f"--{name}={value}" for name, value in (SETTINGS | {"unix_socket_directories": str(folder)}).items()
+    ]
     return as_account([str(BIN / "postgres"), "-D", str(data), *settings], data, folder, BIN)
 
 
@@ -189,7 +216,9 @@ def wait_until_ready(home: Path, alive: Callable[[], bool], seconds: float = STA
     deadline = time.monotonic() + seconds
     while not ready(home):
         if not alive():
-            raise EmbeddedServiceError(f"PostgreSQL stopped while starting; its last words are in {log(home)}")
+            raise EmbeddedServiceError(
+                f"PostgreSQL stopped while starting; its last words are in {log(home)}"
+            )
         if time.monotonic() > deadline:
             raise EmbeddedServiceError(f"PostgreSQL did not get ready in {seconds:.0f} s; see {log(home)}")
         time.sleep(0.1)
@@ -213,7 +242,10 @@ def ready(home: Path) -> bool:
 def conninfo(home: Path, database: str) -> str:
     """libpq's connection string for `database` in the embedded server."""
     return make_conninfo(
-        host=str(layout.sockets(home)), user=layout.USER, dbname=database, passfile=str(layout.password_file(home))
+        host=str(layout.sockets(home)),
+        user=layout.USER,
+        dbname=database,
+        passfile=str(layout.password_file(home)),
     )
 
 

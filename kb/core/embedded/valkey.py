@@ -64,7 +64,9 @@ def running_pid(home: Path) -> int | None:
     """The server that listens on our socket, if an earlier run left one."""
     try:
         pid = int(pid_file(home).read_text())
-        mine = os.fsencode(layout.valkey_socket(home)) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        mine = os.fsencode(layout.valkey_socket(home)) in Path(f"/proc/{pid}/cmdline").read_bytes().split(
+            b"\0"
+        )
     except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return None
     return pid if mine else None

@@ -35,7 +35,9 @@ def acquire(home: Path, address: str) -> IO[str]:
             pid, where = holder(file)
             if pid is None or alive(pid) or time.monotonic() > deadline:
                 file.close()
-                raise AlreadyRunning(f"already running{where}. Stop that one first, or choose another KB_HOME.") from None
+                raise AlreadyRunning(
+                    f"already running{where}. Stop that one first, or choose another KB_HOME."
+                ) from None
         time.sleep(0.1)
     file.seek(0)
     file.truncate()

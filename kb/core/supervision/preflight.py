@@ -27,8 +27,12 @@ def check_folder(home: Path) -> None:
         raise CannotStart(
             f"cannot write in {home} ({error.strerror}): set KB_HOME to a folder of your own."
         ) from error
-    if shutil.disk_usage(home).free < MINIMUM_FREE:
+    if is_full(home):
         raise CannotStart(full(home))
+
+
+def is_full(home: Path) -> bool:
+    return shutil.disk_usage(home).free < MINIMUM_FREE
 
 
 def full(home: Path) -> str:

@@ -10,13 +10,14 @@ from kb.core.supervision.children import Child, always
 from kb.core.supervision.guarding import Guardian
 from kb.core.supervision.heartbeats import Signs, Watch
 from kb.core.supervision.logs import log_path
-from kb.core.supervision.preflight import CannotStart
+from kb.core.supervision.preflight import CannotStart, full, is_full
 from kb.core.supervision.running import Running
 from kb.core.supervision.waiting import Events
 
 TICK_SECONDS = 0.1
 REPLACE_SECONDS = 10.0
 TRY_AGAIN_SECONDS = 0.5
+DISK_SECONDS = 60.0
 
 Report = Callable[[str], None]
 
@@ -33,6 +34,8 @@ class Supervisor:
         self.guardian = Guardian(home, lock)
         self.watch = watch
         self.judged: Signs | None = None
+        self.disk_looked_at = 0.0
+        self.disk_was_full = False
 
     def run(self) -> None:
         with Events(self.report) as self.events:
@@ -43,6 +46,8 @@ class Supervisor:
             finally:
                 self.stop_all()
                 self.guardian.close()
+                if self.watch:
+                    self.watch.ended.set()
 
     def tick(self) -> None:
         for running in self.all:
@@ -52,6 +57,7 @@ class Supervisor:
         for running in self.startable():
             self.start(running)
         self.replace_silent()
+        self.look_at_disk()
 
     # Starting ----------------------------------------------------------------------------------
 
@@ -82,6 +88,8 @@ class Supervisor:
         if running.process is not None:
             self.guardian.watch(child, running.process.pid)
             self.events.relay(child.name, running.process.stdout)
+            if self.watch and child.silent_after and not self.watch.thread.ident:
+                self.watch.thread.start()
             if not child.once:
                 self.report(f"{child.name}: started (process {running.process.pid})")
 
@@ -169,6 +177,15 @@ class Supervisor:
             asker_gives_signs=bool(asker and asker.child.silent_after),
             asker_seen=signs.of_group(asker.pid) if asker and asker.pid else None,
         )
+
+    def look_at_disk(self) -> None:
+        """Says once, each time it happens, that the disk is filling up."""
+        now = time.monotonic()
+        if now - self.disk_looked_at >= DISK_SECONDS:
+            self.disk_looked_at, was_full = now, self.disk_was_full
+            self.disk_was_full = is_full(self.home)
+            if self.disk_was_full and not was_full:
+                self.report(full(self.home))
 
     # Stopping ----------------------------------------------------------------------------------
 
