@@ -51,16 +51,12 @@ def rank(postings: Postings, query_terms: Sequence[str], k: int) -> Ranked:
         return NOTHING
     repeated = Counter(query_terms)
     found = sorted((p for p in postings.terms if p.term in repeated), key=lambda p: p.term)
-    ids, weights = [], []
     # Always in the order of the terms: float addition is not associative, and the same question
     # must give the same ranking whatever the order in which a store returns its rows.
-    for term in found:
-        alive = _without(term, postings.deleted)
-        ids.append(alive.ids)
-        weights.append(repeated[term.term] * _weights(alive, postings))
-    if not sum(map(len, ids)):
+    weights = [repeated[term.term] * _weights(term, postings) for term in found]
+    if not any(len(term.ids) for term in found):
         return NOTHING
-    return best(*_summed(np.concatenate(ids), np.concatenate(weights)), k)
+    return best(*_summed(np.concatenate([term.ids for term in found]), np.concatenate(weights)), k)
 
 
 def idf(count: int, df: int) -> float:
@@ -69,36 +65,37 @@ def idf(count: int, df: int) -> float:
 
 
 def _weights(term: TermPostings, postings: Postings) -> NDArray[np.float64]:
-    frequency = term.frequencies.astype(np.float64)
+    """What the term gives to each of its chunks: above 0, and 0 for deleted ones."""
+    gone = _among(term.ids, postings.deleted)
+    df = len(term.ids) - int(np.count_nonzero(gone))
     average = postings.total_length / postings.count or 1.0
     norm = K1 * (1 - B) + (K1 * B / average) * term.lengths
-    weighted: NDArray[np.float64] = (
-        idf(postings.count, len(term.ids)) * (K1 + 1) * frequency / (frequency + norm)
-    )
-    return weighted
+    weights: NDArray[np.float64] = term.frequencies / (term.frequencies + norm)
+    weights *= idf(postings.count, df) * (K1 + 1)
+    weights[gone] = 0.0
+    return weights
 
 
-def _without(term: TermPostings, deleted: NDArray[np.int32]) -> TermPostings:
-    if not len(deleted) or not len(term.ids):
-        return term
-    at = np.searchsorted(deleted, term.ids)
-    gone = deleted[np.minimum(at, len(deleted) - 1)] == term.ids
-    if not gone.any():
-        return term
-    return TermPostings(term.term, term.ids[~gone], term.frequencies[~gone], term.lengths[~gone])
+def _among(ids: NDArray[np.int32], deleted: NDArray[np.int32]) -> NDArray[np.bool_]:
+    if not len(deleted):
+        return np.zeros(len(ids), np.bool_)
+    # numpy by itself would sort; a table of the deleted ids is ten times as fast while it stays small.
+    narrow = int(deleted[-1]) - int(deleted[0]) < 4_000_000
+    return np.isin(ids, deleted, kind="table" if narrow else "sort")
 
 
 def _summed(
     ids: NDArray[np.int32], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Distinct ids, ascending, with the sum of their weights, which are all above 0."""
+    """Distinct ids, ascending, with the sum of their weights; those that come to 0 are left out."""
     low = int(ids.min())
     if int(ids.max()) - low <= 16 * len(ids) + 1_000_000:  # a table by id, while it stays small
         totals = np.bincount(ids - low, weights).astype(np.float64, copy=False)
         touched = np.flatnonzero(totals)
         return touched.astype(np.int64) + low, totals[touched]
     distinct, inverse = np.unique(ids, return_inverse=True)
-    return distinct.astype(np.int64), np.bincount(inverse, weights).astype(np.float64, copy=False)
+    totals = np.bincount(inverse, weights).astype(np.float64, copy=False)
+    return distinct[totals > 0].astype(np.int64), totals[totals > 0]
 
 
 def best(ids: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranked:
