@@ -80,7 +80,8 @@ def evaluate_demo(cache: Path | None, progress: Progress) -> dict[str, Any]:
         arms = scored(ingested, {question.id: question.text for question in answerable.values()}, progress)
         judgements = {key: dict.fromkeys(question.documents, 1) for key, question in answerable.items()}
         trials = tried(ingested, questions, progress)
-        return report("demo", ingested, arms, judgements) | {"declining": declining(trials)}
+        product = ExtractiveAnswerer(ingested.embedder).threshold
+        return report("demo", ingested, arms, judgements) | {"declining": declining(trials, product)}
 
 
 def ingest(
@@ -165,11 +166,10 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     return trials
 
 
-def declining(trials: list[Trial]) -> dict[str, Any]:
+def declining(trials: list[Trial], product: float) -> dict[str, Any]:
     """The product's threshold on all questions, and one set on half of them judged on the other half."""
     first, second = halves(trials)
     threshold = best_threshold(first)
-    product = ExtractiveAnswerer.THRESHOLD
     return {
         "threshold": round(threshold, 4),
         "held_out": asdict(count(second, threshold)),
