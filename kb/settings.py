@@ -4,11 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 import dj_database_url
+import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 
 from kb.core import environment
 from kb.core.embedded import layout
+
+# Lets Django's generic classes take type arguments at run time too.
+django_stubs_ext.monkeypatch()
 
 ROOT = environment.ROOT
 KB_HOME = environment.home()
