@@ -1,0 +1,27 @@
+"""The question and where to look for its answer; limits are the engine's, so that its messages are shown."""
+
+from typing import Any
+
+from django import forms
+
+from kb.core.models import Collection, Reader
+
+
+class QuestionForm(forms.Form):
+    """`q` and, repeated, `collection` (slugs); none chosen means all."""
+
+    q = forms.CharField(required=False, strip=False)
+
+    def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.collections = Collection.objects.visible_to(user)
+        self.fields["collection"] = forms.ModelMultipleChoiceField(
+            queryset=self.collections,
+            to_field_name="slug",
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            error_messages={"invalid_choice": "There is no collection %(value)s, or you may not see it."},
+        )
+
+    def slugs(self) -> list[str]:
+        return [collection.slug for collection in self.cleaned_data["collection"]]

@@ -1,0 +1,1 @@
+"""The pages for asking, for stored answers and for searching."""

@@ -1,0 +1,45 @@
+"""The search page: ranked passages, with the words that were searched for."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from kb.core.problems import Problem
+from kb.documents.models import Document
+from kb.search.engine import Results, search
+from kb.search.forms import QuestionForm
+from kb.search.views.setting import found
+
+RESULTS = 20
+
+
+@never_cache
+@require_safe
+def searching(request: HttpRequest) -> HttpResponse:
+    form = QuestionForm(request.user, request.GET)
+    results: Results | None = None
+    problem: Problem | None = None
+    if form.is_valid() and "q" in request.GET:
+        try:
+            results = search(request.user, form.cleaned_data["q"], form.slugs(), limit=RESULTS)
+        except Problem as refused:
+            problem = refused
+    context = {
+        "section": "search",
+        "form": form,
+        "collections": form.collections,
+        "problem": problem,
+        "results": results,
+        "found": found(results.passages, results.sources.values(), results.query.text) if results else [],
+        "empty": empty_because(form),
+    }
+    status = problem.status if problem else 404 if form.errors else 200
+    return render(request, "search/search.html", context, status=status)
+
+
+def empty_because(form: QuestionForm) -> str:
+    """Why nothing could be found at all, if so."""
+    if not form.collections.exists():
+        return "no_collections"
+    return "" if Document.objects.filter(collection__in=form.collections).exists() else "no_documents"

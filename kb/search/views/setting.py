@@ -1,0 +1,106 @@
+"""What templates need to show an answer and its sources, or passages found."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from kb.core.models import Reader
+from kb.documents.models import Chunk, DocumentRevision
+from kb.documents.reading import heading_path
+from kb.search.answers import ShownAnswer, shown_to
+from kb.search.models import Answer
+from kb.search.rendering import answer_html
+from kb.search.snippets import Piece, snippet
+from retrieval.evidence import Passage
+from retrieval.spans import Heading
+
+
+@dataclass(frozen=True)
+class Source:
+    """One footnote for the list of sources; without `href` the reader may not see it (any more)."""
+
+    marker: int
+    href: str = ""
+    title: str = ""
+    page: int | None = None
+    headings: tuple[str, ...] = ()
+    quote: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage for a list of results."""
+
+    href: str
+    passage: Passage
+    snippet: list[Piece]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A stored answer as a page shows it."""
+
+    answer: ShownAnswer
+    html: SafeString
+    sources: list[Source]
+
+
+def passage_url(document_id: object, start: int, end: int, revision: int | None = None) -> str:
+    """The document's page, scrolled to the passage."""
+    place = {"start": start, "end": end} | ({"revision": revision} if revision else {})
+    return f"{reverse('document', args=[document_id])}?{urlencode(place)}#passage"
+
+
+def reply(reader: Reader, answer: Answer) -> Reply:
+    """The answer as this reader may see it."""
+    shown = shown_to(reader, answer)
+    paths = headings_of(shown)
+    sources = [
+        Source(
+            marker=cited.marker,
+            href=reverse("citation", args=[shown.id, cited.marker]),
+            title=cited.title,
+            page=cited.page,
+            headings=heading_path(paths.get(cited.revision_id or 0, []), cited.start),
+            quote=cited.quote,
+        )
+        if cited.visible
+        else Source(cited.marker)
+        for cited in shown.citations
+    ]
+    links = {source.marker: (source.href, described(source)) for source in sources if source.href}
+    return Reply(shown, answer_html(shown.text, shown.model, links), sources)
+
+
+def described(source: Source) -> str:
+    return f"{source.title}, page {source.page}" if source.page else source.title
+
+
+def headings_of(shown: ShownAnswer) -> dict[int, list[Heading]]:
+    """The headings of the cited revisions, by revision."""
+    ids = {cited.revision_id for cited in shown.citations if cited.revision_id}
+    rows = DocumentRevision.objects.filter(pk__in=ids).values_list("pk", "headings")
+    return {pk: [Heading(*heading) for heading in headings] for pk, headings in rows}
+
+
+def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> list[Found]:
+    """The passages with their snippets, linked to the revision they were cut from."""
+    revision_of = {chunk.pk: chunk.revision_id for chunk in chunks}
+    rows = DocumentRevision.objects.filter(pk__in=set(revision_of.values())).values_list("pk", "number")
+    numbers = dict(rows)
+    return [
+        Found(
+            href=passage_url(
+                passage.document_id,
+                passage.start,
+                passage.start + len(passage.text),
+                numbers.get(revision_of.get(passage.chunk_id, 0)),
+            ),
+            passage=passage,
+            snippet=snippet(passage.text, query),
+        )
+        for passage in passages
+    ]
