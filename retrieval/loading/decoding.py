@@ -21,7 +21,6 @@ _CANDIDATES = [
     "big5",
     "cp949",
     "cp1251",
-    "koi8_r",
     "cp1252",
     "cp1250",
     "cp1253",
@@ -38,11 +37,13 @@ def utf16_without_bom(content: bytes) -> str | None:
     sample = content[:4096]
     half = len(sample) // 2
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if half >= 2 and odd > 0.4 * half and even < 0.05 * half:
-        return "utf-16-le"
-    if half >= 2 and even > 0.4 * half and odd < 0.05 * half:
-        return "utf-16-be"
-    return None
+    if half < 2 or max(even, odd) < 0.4 * half or min(even, odd) > 0.05 * half:
+        return None
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    controls = sum(
+        character < " " and not character.isspace() for character in sample.decode(encoding, "replace")
+    )
+    return encoding if controls <= 0.02 * half else None
 
 
 def decode(content: bytes, *, declares: bool = False) -> str:

@@ -17,7 +17,9 @@ _FRONT_MATTER = re.compile(
 _TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?P<title>.+)$", re.MULTILINE)
 _FIELD = re.compile(r"^[\w-]+[ \t]*[:=]", re.MULTILINE)
 _TAG = re.compile(r"</?[A-Za-z][^>]*>|<!--.*?-->", re.DOTALL)
-_PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+# What is nested deeper than that is left out: the parser recurses.
+_MAX_NESTING = 60
+_PARSER = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
 
 
 def load(content: bytes) -> LoadedText:

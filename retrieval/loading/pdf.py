@@ -9,6 +9,7 @@ import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # carries no typ
 from retrieval.loading.errors import LoadError
 from retrieval.loading.pdf_headings import mark_headings
 from retrieval.loading.pdf_lines import Line, joined, lines_of, paragraphs, vocabulary
+from retrieval.loading.pdf_running import without_running_lines
 from retrieval.loading.text import Block, assemble, one_line
 from retrieval.spans import Heading, LoadedText, Page
 
@@ -27,7 +28,7 @@ def load(content: bytes) -> LoadedText:
     document = _open(content)
     try:
         count = len(document)
-        pages = [_page_lines(document, index) for index in range(count)]
+        pages = without_running_lines([_page_lines(document, index) for index in range(count)])
         mark_headings(document, pages)
         title = _sensible(document.get_metadata_dict().get("Title", ""))
     finally:

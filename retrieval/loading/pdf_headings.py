@@ -93,8 +93,7 @@ def _large_runs(lines: Sequence[Line], body: float) -> Iterator[list[Line]]:
     """Lines in a row that are larger than the body text, of one size and close together."""
     run: list[Line] = []
     for line in lines:
-        close = run and abs(line.size - run[-1].size) < 0.05 * line.size
-        if close and 0 < run[-1].bottom - line.bottom < 1.8 * line.size:
+        if run and _continues(run[-1], line):
             run.append(line)
             continue
         if _is_heading(run):
@@ -102,6 +101,14 @@ def _large_runs(lines: Sequence[Line], body: float) -> Iterator[list[Line]]:
         run = [line] if line.size >= _LARGER * body else []
     if _is_heading(run):
         yield run
+
+
+def _continues(above: Line, line: Line) -> bool:
+    """Whether `line` is the next line of the same heading: of one size, close, aligned or centred."""
+    centres = (above.left + above.right - line.left - line.right) / 2
+    aligned = min(abs(above.left - line.left), abs(centres)) < 0.5 * line.size
+    drop = above.bottom - line.bottom
+    return aligned and abs(line.size - above.size) < 0.05 * line.size and 0 < drop < 1.5 * line.size
 
 
 def _is_heading(run: Sequence[Line]) -> bool:

@@ -142,7 +142,8 @@ class Body:
 
     def _list(self, lines: list[str], at: int) -> Read:
         items: list[str] = []
-        while at < len(lines) and (marker := _marker(lines, at)):
+        kind = _kind(_marker(lines, at))
+        while at < len(lines) and (marker := _marker(lines, at)) and _kind(marker) == kind:
             first = lines[at][len(marker) :].lstrip()
             blank = at + 1 < len(lines) and not lines[at + 1]
             content, end = take_indented(lines, at + 1, len(lines[at]) - len(first))
@@ -180,6 +181,11 @@ def _blank_after(lines: list[str], at: int) -> int:
     while at < len(lines) and lines[at]:
         at += 1
     return at
+
+
+def _kind(marker: str | None) -> str:
+    """What the markers of one list have in common: the bullet, or that they count."""
+    return marker if marker and len(marker) == 1 else "1."
 
 
 def _marker(lines: list[str], at: int) -> str | None:

@@ -177,10 +177,10 @@ def render(directive: Directive, reader: Reader) -> list[str]:
     if name in _VERSIONS:
         return _versioned(directive, reader)
     # A figure's argument is the name of a picture file.
-    head = [reader.inline(argument) for argument in arguments if name != "figure"]
+    head = [reader.inline(argument.strip()) for argument in arguments if name != "figure"]
     if name in ("csv-table", "list-table"):
         rows = _csv_rows(directive) if name == "csv-table" else _list_rows(content)
-        return [*head, reader.table(rows)]
+        return ["\n".join([*head, reader.table(rows)])]
     blocks = reader.read(content)
     return ["\n".join([*head, *blocks[:1]]), *blocks[1:]]
 

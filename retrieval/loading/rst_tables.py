@@ -8,7 +8,8 @@ _SPAN_LINE = re.compile(r"^[-=]+(?: +[-=]+)*$")
 
 
 def row(cells: list[str]) -> str:
-    return " | ".join(" ".join(cell.split()) for cell in cells)
+    """One line, without the empty cells at its end."""
+    return " | ".join(" ".join(cell.split()) for cell in cells).rstrip(" |")
 
 
 def grid(lines: list[str]) -> list[list[str]]:
@@ -29,16 +30,15 @@ def grid(lines: list[str]) -> list[list[str]]:
 
 
 def _cut(line: str, edges: list[int]) -> list[str]:
+    """The line's part of each column; what spans columns is in the first of them."""
     cells: list[str] = []
-    start = edges[0] + 1
+    start, spanned = edges[0] + 1, 0
     for edge in edges[1:]:
-        if edge >= len(line) or line[edge] in "|+":
-            cells.append(line[start:edge])
-            start = edge + 1
-        else:  # no border here: the cell goes on into the next column
-            cells.append("")
-    if start <= edges[-1]:
-        cells[-1] = line[start:].rstrip("|")
+        if edge < len(line) and line[edge] not in "|+" and edge != edges[-1]:
+            spanned += 1  # no border here: the cell goes on into the next column
+            continue
+        cells += [line[start:edge], *[""] * spanned]
+        start, spanned = edge + 1, 0
     return cells
 
 
