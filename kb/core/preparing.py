@@ -14,7 +14,7 @@ from kb.core.auditing import record
 from kb.core.models import User
 
 LOCK = 0x466F6F74  # "Foot": the key under which one process at a time prepares the database
-OLDEST_PGVECTOR = (0, 8)
+OLDEST_PGVECTOR = (0, 8, 4)  # iterative scans, and the repair of parallel HNSW builds
 ASK_AGAIN_SECONDS = 0.5
 
 
@@ -63,10 +63,10 @@ def extension_refusal(error: BaseException) -> str | None:
 
 def old_extension(version: str) -> str | None:
     """What to do when pgvector is too old to search under a filter; None if it is not."""
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    numbers = tuple(int(part) for part in version.split(".") if part.isdecimal())
     if numbers >= OLDEST_PGVECTOR:
         return None
-    return f"pgvector is {version}, but 0.8 is needed: install it, then run ALTER EXTENSION vector UPDATE;"
+    return f"pgvector is {version}, but 0.8.4 is needed: install it, then run ALTER EXTENSION vector UPDATE;"
 
 
 def pgvector_version() -> str:
