@@ -22,7 +22,8 @@ class ChunkSettings:
     """How large chunks may be.
 
     `max_tokens` is for a chunk's text; `model_limit` is what the embedder reads, its special tokens
-    included and its document prompt already taken off. Sections below `tiny_tokens` are joined.
+    included and its document prompt already taken off; where it is below 192, an absurdly long title
+    may still push the end of a chunk out of the model's sight. Sections below `tiny_tokens` are joined.
     `max_characters` bounds what a tokenizer counts as next to nothing: white space, unknown words.
     """
 

@@ -37,6 +37,7 @@ class TokenOffsets:
             encodings = tokenizer.encode_batch([text[a:b] for a, b in some], add_special_tokens=False)
             for (start, _), encoding in zip(some, encodings, strict=True):
                 starts.append(np.array([a for a, _ in encoding.offsets], np.int64) + start)
+        # What a tokenizer adds by itself may claim to stand further back; searching needs order.
         self.starts: NDArray[np.int64] = np.maximum.accumulate(np.concatenate(starts))
 
     def between(self, start: int, end: int) -> int:

@@ -85,6 +85,12 @@ def test_a_repeated_query_term_counts_again() -> None:
     assert twice.scores[0] == pytest.approx(2 * once.scores[0])
 
 
+@pytest.mark.parametrize("k", [1, 3, 5, 9])
+def test_among_equals_the_lower_ids_make_the_cut(k: int) -> None:
+    postings = postings_of({9: ["a"], 2: ["a"], 7: ["a"], 4: ["a"], 1: ["b"], 8: ["a", "a"]})
+    assert bm25.rank(postings, ["a"], k).ids.tolist() == [8, 2, 4, 7, 9][:k]
+
+
 def test_a_hand_computed_score() -> None:
     postings = postings_of({1: ["a", "a", "b", "c"], 2: ["b", "c"]})
     found = bm25.rank(postings, ["a"], 5)

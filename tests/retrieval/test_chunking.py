@@ -12,7 +12,7 @@ from retrieval.chunking import ChunkSettings, ChunkSpan, chunk, render
 from retrieval.embedders.model_files import default_tokenizer
 from retrieval.spans import Heading, LoadedText, Page
 
-SMALL = ChunkSettings(max_tokens=32, model_limit=160, tiny_tokens=8, max_characters=400)
+SMALL = ChunkSettings(max_tokens=32, model_limit=220, tiny_tokens=8, max_characters=400)
 WORDS = [
     "vector",
     "Index.",
@@ -190,9 +190,10 @@ def test_the_page_is_that_of_the_start() -> None:
     assert {span.page for span in chunk(document(text), default_tokenizer())} == {None}
 
 
-def test_a_long_title_takes_room_from_the_text_not_from_the_limit() -> None:
+@pytest.mark.parametrize("count", [24, 49, 74])  # which would fill their chunks to the brim
+def test_a_long_title_takes_room_from_the_text_not_from_the_limit(count: int) -> None:
     limits = ChunkSettings(max_tokens=200, model_limit=220)
-    loaded = LoadedText(sentences(60), "An uncommonly long-winded title " * 40, "text/plain")
+    loaded = LoadedText(sentences(count), "An uncommonly long-winded title " * 40, "text/plain")
     assert_sound(loaded, chunk(loaded, default_tokenizer(), limits), default_tokenizer(), limits)
 
 
