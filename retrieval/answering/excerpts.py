@@ -28,7 +28,8 @@ class Sentence:
     """A sentence that can be quoted: `passages[rank].text[start:end]`.
 
     `run` is the same for sentences that follow each other with nothing but small words between.
-    `heading` is the heading or the question that it stands under, "" if there is none; `terms` holds its own terms only.
+    `heading` is the heading or the question that it stands under, "" if there is none; its terms
+    are not among `terms`.
     """
 
     rank: int

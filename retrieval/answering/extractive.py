@@ -77,8 +77,7 @@ class ExtractiveAnswerer:
         text = ""
         citations: list[Cited] = []
         for cited in _footnotes(parts, passages):
-            same = bool(citations) and citations[-1].passage == cited.passage
-            words = ("" if not citations else " " if same else "\n\n") + disarm(readable(cited.quote))
+            words = ("\n\n" if citations else "") + disarm(readable(cited.quote))
             marker = f"\n[{cited.marker}]" if words.endswith(("```", "~~~")) else f" [{cited.marker}]"
             yield TextDelta(words)
             yield cited
