@@ -106,7 +106,7 @@ def test_a_killed_child_is_a_crash(loader, stuck, note):
 
 
 def test_a_child_that_hangs_is_ended(stuck, note):
-    loader = IsolatedLoader(Limits(wall_seconds=0.5))
+    loader = IsolatedLoader(Limits(wall_seconds=2.0))
     future, child = stuck(loader)
     os.kill(child, signal.SIGSTOP)
     with pytest.raises(LoadError) as caught:

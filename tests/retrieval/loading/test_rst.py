@@ -35,6 +35,8 @@ def text_of(source: str) -> str:
         (":py:func:`a.b`", "a.b"),
         (":rfc:`2616` and :pep:`8`", "RFC 2616 and PEP 8"),
         ("``a *b* `c` \\d``", "a *b* `c` \\d"),
+        ("``N``, ``a`b`` and ``C``", "N, a`b and C"),
+        ("``:ref:`x <y>``` or ``z``", ":ref:`x <y>` or z"),
         ("**bold** and *thin*", "bold and thin"),
         ("2 * 3 * 4", "2 * 3 * 4"),
         ("``**kwargs`` and *args", "**kwargs and *args"),
