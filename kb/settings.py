@@ -175,11 +175,31 @@ CELERY_TASK_ROUTES = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "heartbeats": {"task": "kb.core.tasks.ask_for_heartbeats_task", "schedule": 20.0, "options": {"expires": 20}},
-    "sweep-documents": {"task": "kb.documents.tasks.sweep_documents_task", "schedule": 10.0, "options": {"expires": 30}},
-    "sweep-embeddings": {"task": "kb.indexes.tasks.sweep_embeddings_task", "schedule": 10.0, "options": {"expires": 30}},
-    "sweep-files": {"task": "kb.documents.tasks.sweep_files_task", "schedule": 3600.0, "options": {"expires": 600}},
-    "repair-queue": {"task": "kb.indexes.tasks.repair_queue_task", "schedule": 300.0, "options": {"expires": 120}},
+    "heartbeats": {
+        "task": "kb.core.tasks.ask_for_heartbeats_task",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
+    "sweep-documents": {
+        "task": "kb.documents.tasks.sweep_documents_task",
+        "schedule": 10.0,
+        "options": {"expires": 30},
+    },
+    "sweep-embeddings": {
+        "task": "kb.indexes.tasks.sweep_embeddings_task",
+        "schedule": 10.0,
+        "options": {"expires": 30},
+    },
+    "sweep-files": {
+        "task": "kb.documents.tasks.sweep_files_task",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
+    "repair-queue": {
+        "task": "kb.indexes.tasks.repair_queue_task",
+        "schedule": 300.0,
+        "options": {"expires": 120},
+    },
 }
 
 # Parsing, embedding, answering --------------------------------------------------------------------
@@ -205,7 +225,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": environment.choice("LOG_LEVEL", "DEBUG", "INFO", "WARNING", "ERROR")},
+    "root": {
+        "handlers": ["console"],
+        "level": environment.choice("LOG_LEVEL", "DEBUG", "INFO", "WARNING", "ERROR"),
+    },
 }
 UNFOLD = {
     "SITE_TITLE": "Footnote",

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import connection
+
 from kb.core.embedded.lease import postgres_lease
 from kb.core.models import Collection, Membership, User
 from kb.documents import parsing

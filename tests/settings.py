@@ -5,7 +5,7 @@ import os
 os.environ["KB_HOME"] = os.environ.get("KB_TEST_HOME", "var/test")
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 
-from kb.settings import *  # noqa: E402, F403
+from kb.settings import *  # noqa: F403
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CELERY_BROKER_URL = "memory://"

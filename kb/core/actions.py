@@ -19,11 +19,19 @@ from kb.core.problems import Problem, not_found
 
 @transaction.atomic
 def create_collection(
-    actor: User, name: str, slug: str = "", description: str = "", visibility: str = Collection.Visibility.PRIVATE
+    actor: User,
+    name: str,
+    slug: str = "",
+    description: str = "",
+    visibility: str = Collection.Visibility.PRIVATE,
 ) -> Collection:
     """A new collection of `actor`'s. Raises Problem for a bad name, slug or visibility, or a slug that is taken."""
     collection = Collection(
-        name=name.strip(), slug=slug or free_slug(name), description=description, visibility=visibility, owner=actor
+        name=name.strip(),
+        slug=slug or free_slug(name),
+        description=description,
+        visibility=visibility,
+        owner=actor,
     )
     save_checked(collection)
     record(actor, "create", collection, visibility=visibility)
@@ -89,7 +97,9 @@ def set_member(actor: User, collection: Collection, user: User, role: str) -> Me
         raise Problem("invalid", f"The role is one of {', '.join(Membership.Role.values)}.", field="role")
     if user == collection.owner:
         raise Problem("invalid", "The owner needs no membership.", field="user")
-    membership, _ = Membership.objects.update_or_create(collection=collection, user=user, defaults={"role": role})
+    membership, _ = Membership.objects.update_or_create(
+        collection=collection, user=user, defaults={"role": role}
+    )
     record(actor, "set member", collection, user=user.username, role=role)
     return membership
 
@@ -150,7 +160,9 @@ def create_api_key(
     if not scopes or set(scopes) - set(APIKey.Scope.values):
         raise Problem("invalid", f"Choose scopes out of {', '.join(APIKey.Scope.values)}.", field="scopes")
     if expires_at is not None and expires_at <= timezone.now():
-        raise Problem("invalid", "The key would have expired already: choose a later time.", field="expires_at")
+        raise Problem(
+            "invalid", "The key would have expired already: choose a later time.", field="expires_at"
+        )
     secret = APIKey.new_secret()
     key = APIKey(owner=owner, name=name.strip(), scopes=sorted(set(scopes)), expires_at=expires_at)
     key.set_secret(secret)

@@ -8,7 +8,10 @@ from kb.core.models import AuditEntry, Reader, User
 def record(actor: Reader | None, verb: str, subject: models.Model | str, **detail: object) -> None:
     """Notes that `actor` (None: the system) did `verb` to `subject`."""
     AuditEntry.objects.create(
-        actor=actor if isinstance(actor, User) else None, verb=verb, subject=label(subject)[:200], detail=detail
+        actor=actor if isinstance(actor, User) else None,
+        verb=verb,
+        subject=label(subject)[:200],
+        detail=detail,
     )
 
 

@@ -40,7 +40,9 @@ VARIABLES = {
         Variable("REDIS_URL", "", "a Redis or Valkey for broker and cache; default: the embedded one"),
         Variable("EMAIL_URL", "", "smtp://user:password@host:port; default: mails go to the log"),
         Variable("EMAIL_FROM", "footnote@localhost", "the sender of mails"),
-        Variable("LLM_BASE_URL", "", "an OpenAI-compatible endpoint that writes answers; default: extractive"),
+        Variable(
+            "LLM_BASE_URL", "", "an OpenAI-compatible endpoint that writes answers; default: extractive"
+        ),
         Variable("LLM_MODEL", "", "the language model's name at LLM_BASE_URL"),
         Variable("LLM_API_KEY", "", "the key for LLM_BASE_URL"),
         Variable("LLM_TIMEOUT_SECONDS", "60", "how long to wait for the language model"),
@@ -50,7 +52,9 @@ VARIABLES = {
         Variable("PARSE_MAX_CHARACTERS", "20000000", "the longest text that is taken out of one file"),
         Variable("PARSE_WORKERS", "2", "files parsed at once"),
         Variable("EMBED_THREADS", "0", "threads of the embedding model; 0: as many as cores"),
-        Variable("EMBEDDER", "local", "local: all-MiniLM-L6-v2; hashing: a tiny stand-in for trying things out"),
+        Variable(
+            "EMBEDDER", "local", "local: all-MiniLM-L6-v2; hashing: a tiny stand-in for trying things out"
+        ),
     )
 }
 
@@ -99,7 +103,9 @@ def kept_secret(path: Path) -> str:
                 draft.unlink()
         return path.read_text()
     except OSError as error:
-        raise BadConfiguration(f"cannot use {path} ({error.strerror}): set KB_HOME to a folder of yours.") from error
+        raise BadConfiguration(
+            f"cannot use {path} ({error.strerror}): set KB_HOME to a folder of yours."
+        ) from error
 
 
 def secret_key() -> str:
@@ -118,6 +124,14 @@ def mail_server() -> tuple[str, int, str, str, bool]:
     """EMAIL_URL as host, port, user, password and whether to speak TLS."""
     url = urlsplit(text("EMAIL_URL"))
     if url.scheme not in {"smtp", "smtps"} or not url.hostname:
-        raise BadConfiguration("EMAIL_URL is not a mail server: write smtp://user:password@host:port (smtps for TLS).")
+        raise BadConfiguration(
+            "EMAIL_URL is not a mail server: write smtp://user:password@host:port (smtps for TLS)."
+        )
     secure = url.scheme == "smtps"
-    return url.hostname, url.port or (465 if secure else 25), unquote(url.username or ""), unquote(url.password or ""), secure
+    return (
+        url.hostname,
+        url.port or (465 if secure else 25),
+        unquote(url.username or ""),
+        unquote(url.password or ""),
+        secure,
+    )

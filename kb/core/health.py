@@ -41,7 +41,11 @@ def workers_alive(queue: str) -> bool:
 def workers() -> list[Check]:
     alive = set(Heartbeat.objects.all().fresh().values_list("queue", flat=True))
     return [
-        Check(f"worker:{queue}", queue in alive, "" if queue in alive else f"No worker takes from the queue {queue}.")
+        Check(
+            f"worker:{queue}",
+            queue in alive,
+            "" if queue in alive else f"No worker takes from the queue {queue}.",
+        )
         for queue in ("parse", "embed")
     ]
 

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Any, Self, TypeAlias, Union
+from typing import Any, Self, TypeAlias
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
@@ -20,7 +20,7 @@ class User(AbstractUser):
         pass
 
 
-Reader: TypeAlias = Union[User, AnonymousUser]
+Reader: TypeAlias = User | AnonymousUser
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -33,7 +33,10 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         return self.filter(
             Q(visibility__in=[Collection.Visibility.PUBLIC, Collection.Visibility.SIGNED_IN])
             | Q(owner=user)
-            | Q(visibility=Collection.Visibility.MEMBERS, pk__in=Membership.objects.filter(user=user).values("collection"))
+            | Q(
+                visibility=Collection.Visibility.MEMBERS,
+                pk__in=Membership.objects.filter(user=user).values("collection"),
+            )
         )
 
     def editable_by(self, user: Reader) -> Self:
@@ -44,7 +47,8 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
             return self
         editor = Membership.objects.filter(user=user, role=Membership.Role.EDITOR)
         return self.filter(
-            Q(owner=user) | (Q(pk__in=editor.values("collection")) & ~Q(visibility=Collection.Visibility.PRIVATE))
+            Q(owner=user)
+            | (Q(pk__in=editor.values("collection")) & ~Q(visibility=Collection.Visibility.PRIVATE))
         )
 
     def owned_by(self, user: Reader) -> Self:
@@ -108,7 +112,9 @@ def hashed(secret: str) -> str:
 
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
     def usable(self) -> Self:
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, owner__is_active=True)
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, owner__is_active=True
+        )
 
     def matching(self, secret: str) -> "APIKey | None":
         """The usable key with this secret, or None."""
@@ -166,7 +172,9 @@ class Invitation(models.Model):
 
     email = models.EmailField()
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
-    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="invitations")
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="invitations"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(default=invitation_end)
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -181,7 +189,9 @@ class AuditEntry(models.Model):
     """Who did what to what, and when; never changed."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     verb = models.CharField(max_length=60)
     subject = models.CharField(max_length=200)
     detail = models.JSONField(default=dict, blank=True)

@@ -21,4 +21,6 @@ def wake(task: Task, *ids: object, expires: float | None = None) -> None:
         task.apply_async(args=ids, expires=expires)
     except (OperationalError, OSError) as error:
         # The database says what is to be done; a lost message costs seconds until the next sweep.
-        logger.warning("The broker did not take %s%r (%s); a sweep will find the work.", task.name, ids, error)
+        logger.warning(
+            "The broker did not take %s%r (%s); a sweep will find the work.", task.name, ids, error
+        )

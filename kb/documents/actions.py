@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.files import File
 from django.db import transaction
 from django.db.models import Max
-from retrieval.loading import SUFFIXES
 
 from kb.core.auditing import record
 from kb.core.models import Collection, User
@@ -16,6 +15,7 @@ from kb.core.waking import wake_on_commit
 from kb.documents import originals
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.tasks import parse_document_task
+from retrieval.loading import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Added:
     created: bool
 
 
-def add_document(actor: User, collection: Collection, file: File, filename: str | None = None) -> Added:
+def add_document(
+    actor: User, collection: Collection, file: File[bytes], filename: str | None = None
+) -> Added:
     """Stores the file and queues it. Raises Problem for a file that cannot be taken."""
     must_edit(actor, collection)
     name = checked_name(file, filename)
@@ -46,7 +48,9 @@ def add_document(actor: User, collection: Collection, file: File, filename: str 
     return Added(document, created=True)
 
 
-def replace_document(actor: User, document: Document, file: File, filename: str | None = None) -> Document:
+def replace_document(
+    actor: User, document: Document, file: File[bytes], filename: str | None = None
+) -> Document:
     """Queues a new revision; the present one goes on serving until the new one is parsed."""
     must_edit(actor, document.collection)
     name = checked_name(file, filename)
@@ -65,7 +69,9 @@ def retry_document(actor: User, document: Document) -> Document:
     must_edit(actor, document.collection)
     locked = locked_document(document)
     if locked.state != Document.State.FAILED:
-        raise Problem("not_failed", "Only a failed document can be retried; this one is at work or ready.", 409)
+        raise Problem(
+            "not_failed", "Only a failed document can be retried; this one is at work or ready.", 409
+        )
     return again(actor, locked, "retry", locked.incoming or locked.current)
 
 
@@ -109,14 +115,16 @@ def must_edit(actor: User, collection: Collection) -> None:
     raise not_found("collection")
 
 
-def checked_name(file: File, filename: str | None) -> str:
+def checked_name(file: File[bytes], filename: str | None) -> str:
     """The file's name without its path. Raises Problem for a file that is not worth storing."""
     name = PurePath((filename or file.name or "").replace("\\", "/")).name
     name = "".join(letter for letter in name if letter.isprintable()).strip()[-255:]
     suffix = PurePath(name).suffix.lower()
     if suffix not in SUFFIXES:
         kind = f"Files of the type {suffix}" if suffix else "Files without a type"
-        raise Problem("unsupported", f"{kind} cannot be read. Readable are: {', '.join(sorted(SUFFIXES))}.", 415)
+        raise Problem(
+            "unsupported", f"{kind} cannot be read. Readable are: {', '.join(sorted(SUFFIXES))}.", 415
+        )
     if not file.size:
         raise Problem("empty", f"{name} is empty.")
     if file.size > settings.MAX_UPLOAD_BYTES:
@@ -125,7 +133,9 @@ def checked_name(file: File, filename: str | None) -> str:
     return name
 
 
-def new_revision(actor: User, document: Document, file: File, name: str, content_hash: str) -> DocumentRevision:
+def new_revision(
+    actor: User, document: Document, file: File[bytes], name: str, content_hash: str
+) -> DocumentRevision:
     return DocumentRevision.objects.create(
         document=document,
         number=next_number(document),

@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kb.documents.models import Chunk, Chunking, Document, DocumentRevision, text_hash
+from kb.documents.signals import NewChunk, chunks_changed
 from retrieval.analysis import analyse
 from retrieval.chunking import ChunkSettings, ChunkSpan, chunk, render
 from retrieval.embedders.local import default_tokenizer
 from retrieval.spans import Heading, LoadedText, Page
-
-from kb.documents.models import Chunk, Chunking, Document, DocumentRevision, text_hash
-from kb.documents.signals import NewChunk, chunks_changed
 
 Identity = tuple[bytes, int, bytes]
 
@@ -39,7 +38,9 @@ def loaded(revision: DocumentRevision) -> LoadedText:
 def cut(revision: DocumentRevision, chunking: Chunking, title: str) -> list[Piece]:
     """The revision's pieces; no database work, so that it can run before the transaction."""
     document = replace(loaded(revision), title=title)
-    settings = ChunkSettings(**{name: value for name, value in chunking.settings.items() if name != "chunker"})
+    settings = ChunkSettings(
+        **{name: value for name, value in chunking.settings.items() if name != "chunker"}
+    )
     seen: Counter[bytes] = Counter()
     pieces = []
     for span in chunk(document, default_tokenizer(), settings):
@@ -50,7 +51,9 @@ def cut(revision: DocumentRevision, chunking: Chunking, title: str) -> list[Piec
     return pieces
 
 
-def write(document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]) -> None:
+def write(
+    document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]
+) -> None:
     """Inside the caller's transaction: makes the document's chunks of this chunking be `pieces`."""
     before = {
         (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash)): old

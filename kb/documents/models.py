@@ -112,7 +112,9 @@ class Chunking(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["settings", "tokenizer_hash", "analyser_hash"], name="one_chunking")
+            models.UniqueConstraint(
+                fields=["settings", "tokenizer_hash", "analyser_hash"], name="one_chunking"
+            )
         ]
 
     def __str__(self) -> str:
@@ -151,7 +153,9 @@ class Chunk(models.Model):
     heading_path = ArrayField(models.TextField(), default=list)
     page = models.PositiveIntegerField(null=True, blank=True)
     tokens = models.PositiveIntegerField()
-    length = models.PositiveIntegerField(default=0, help_text="analysed terms, title and heading path included")
+    length = models.PositiveIntegerField(
+        default=0, help_text="analysed terms, title and heading path included"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = ChunkQuerySet.as_manager()

@@ -1,10 +1,10 @@
 """The uploaded files as they came, stored by content: equal files take one place."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -17,7 +17,7 @@ FOLDER = "originals"
 YOUNG = timedelta(hours=1)
 
 
-def sha256(file: File) -> str:
+def sha256(file: File[bytes]) -> str:
     """The hash of the content, in hexadecimal."""
     digest = hashlib.sha256()
     for part in file.chunks():
@@ -30,7 +30,7 @@ def path(content_hash: str) -> str:
     return f"{FOLDER}/{content_hash[:2]}/{content_hash[2:]}"
 
 
-def store(file: File, content_hash: str) -> str:
+def store(file: File[bytes], content_hash: str) -> str:
     """Puts the content into storage unless it is there; returns its name. Half a file never has that name."""
     name = path(content_hash)
     if not default_storage.exists(name):
@@ -49,7 +49,7 @@ def publish(written: str, name: str) -> None:
             default_storage.save(name, content)
         default_storage.delete(written)
         return
-    os.replace(source, target)
+    Path(source).replace(target)
 
 
 @contextmanager

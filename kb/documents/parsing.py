@@ -6,20 +6,21 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from retrieval.loading import LoadError
-from retrieval.loading.isolation import IsolatedLoader, Limits
-from retrieval.spans import LoadedText
 
+from kb.core.problems import Problem
 from kb.documents import chunks
 from kb.documents.models import Chunking, Document, DocumentRevision
 from kb.documents.signals import chunkings_wanted
+from retrieval.loading import LoadError
+from retrieval.loading.isolation import IsolatedLoader, Limits
+from retrieval.spans import LoadedText
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,11 @@ def claim(document_id: UUID) -> Document | None:
     now = timezone.now()
     waiting = Q(state=Document.State.QUEUED) | Q(state=Document.State.PARSING, claimed_until__lt=now)
     taken = Document.objects.filter(waiting, pk=document_id, incoming__isnull=False).update(
-        state=Document.State.PARSING, claimed_until=now + lease(), attempts=F("attempts") + 1, error="", error_code=""
+        state=Document.State.PARSING,
+        claimed_until=now + lease(),
+        attempts=F("attempts") + 1,
+        error="",
+        error_code="",
     )
     return Document.objects.select_related("incoming", "collection").get(pk=document_id) if taken else None
 
@@ -65,17 +70,21 @@ def parse(document_id: UUID, load: Load = isolated_load) -> None:
     if document is None or document.incoming is None:
         return
     if document.attempts > MOST_ATTEMPTS:
-        fail(document, "crashed", "Parsing ended without a result several times. Try another form of this file.")
+        fail(
+            document,
+            "crashed",
+            "Parsing ended without a result several times. Try another form of this file.",
+        )
         return
     try:
         work(document, document.incoming, load)
-    except LoadError as error:
+    except (LoadError, Problem) as error:
         fail(document, error.code, error.message)
 
 
 def work(document: Document, revision: DocumentRevision, load: Load) -> None:
     if revision.parsed_at is None:
-        take_text(revision, load(Path(default_storage.path(revision.file.name)), revision.filename))
+        take_text(revision, load(Path(revision.file.path), revision.filename))
     title = revision.title or Path(revision.filename).stem
     wanted = wanted_chunkings(document)
     cuts = [(chunking, chunks.cut(revision, chunking, title)) for chunking in wanted]
@@ -100,10 +109,11 @@ def take_text(revision: DocumentRevision, text: LoadedText) -> None:
 
 
 def wanted_chunkings(document: Document) -> list[Chunking]:
-    answers = chunkings_wanted.send(Document, collection=document.collection)
-    wanted = {chunking.pk: chunking for _, chunkings in answers for chunking in chunkings}
+    wanted: dict[int, Chunking] = {}
+    for _, chunkings in chunkings_wanted.send(Document, collection=document.collection):
+        wanted |= {chunking.pk: chunking for chunking in cast("list[Chunking]", chunkings)}
     if not wanted:
-        raise LoadError("no_index", "There is no index to put this into: run `manage.py prepare`, then retry.")
+        raise Problem("no_index", "There is no index to put this into: run `manage.py prepare`, then retry.")
     return list(wanted.values())
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from retrieval.loading import SUFFIXES
-
 from kb.documents.models import Document
+from retrieval.loading import SUFFIXES
 
 FINISHED = (Document.State.READY, Document.State.FAILED)
 

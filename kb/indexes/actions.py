@@ -3,14 +3,15 @@
 from dataclasses import asdict
 
 from django.db import transaction
-from retrieval.analysis import analyser_hash
-from retrieval.chunking import VERSION, ChunkSettings
-from retrieval.embedders.local import tokenizer_hash
 
 from kb.core.auditing import record
 from kb.documents.models import Chunking
 from kb.indexes import embedding_table, providers
 from kb.indexes.models import EmbeddingModel, Index, IndexTransition, IndexVersion
+from retrieval.analysis import analyser_hash
+from retrieval.chunking import VERSION, ChunkSettings
+from retrieval.embedders import ModelCard
+from retrieval.embedders.local import tokenizer_hash
 
 
 @transaction.atomic
@@ -30,15 +31,21 @@ def first_version(index: Index) -> IndexVersion:
     """A version that serves from the start: there is nothing yet that it could lack."""
     model = register(*providers.default_model())
     version = IndexVersion.objects.create(
-        index=index, number=1, model=model, chunking=current_chunking(),
-        dimensions=model.dimensions, state=IndexVersion.State.LIVE,
+        index=index,
+        number=1,
+        model=model,
+        chunking=current_chunking(),
+        dimensions=model.dimensions,
+        state=IndexVersion.State.LIVE,
     )
-    IndexTransition.objects.create(version=version, after=version.state, reason="The first version of a new index")
+    IndexTransition.objects.create(
+        version=version, after=version.state, reason="The first version of a new index"
+    )
     embedding_table.create(version)
     return version
 
 
-def register(provider: str, card: "providers.ModelCard") -> EmbeddingModel:
+def register(provider: str, card: ModelCard) -> EmbeddingModel:
     """The registry's row for the model with this card."""
     model, _ = EmbeddingModel.objects.get_or_create(
         provider=provider,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
-from retrieval.protocols import NOTHING, Ranked, Scope
 
 from kb.indexes import pools
 from kb.indexes.embedding_table import typed
 from kb.indexes.models import IndexVersion
+from retrieval.protocols import NOTHING, Ranked, Scope
 
 MOST_EF_SEARCH = 1000
 

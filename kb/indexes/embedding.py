@@ -15,14 +15,14 @@ from django.db.models import F
 from django.utils import timezone
 from numpy.typing import NDArray
 from psycopg import sql
-from retrieval.chunking import render
-from retrieval.embedders import DescribedEmbedder
 
 from kb.core.beating import beat
 from kb.documents.models import Chunk, Document
 from kb.indexes import embedding_table, providers
 from kb.indexes.embedding_table import Origin
 from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
+from retrieval.chunking import render
+from retrieval.embedders import DescribedEmbedder
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Input:
     content_hash: bytes
 
 
-def content_hash(model: EmbeddingModel, rendered_hash: bytes) -> bytes:
+def content_hash(model: EmbeddingModel, rendered_hash: bytes | memoryview) -> bytes:
     """The hash of what the model reads: its document prompt and the rendered chunk."""
     return hashlib.sha256(model.document_prompt.encode() + bytes(rendered_hash)).digest()
 
@@ -75,7 +75,9 @@ def embed_batch(
         vectors = embedded(embedder, version, inputs)
     except Exception as error:
         if len(inputs) > 1:
-            logger.warning("A batch of %s could not be embedded (%s); trying one at a time", len(inputs), error)
+            logger.warning(
+                "A batch of %s could not be embedded (%s); trying one at a time", len(inputs), error
+            )
             for single in inputs:
                 embed_batch(version, [single], embedder)
             return
@@ -86,10 +88,14 @@ def embed_batch(
     settle({given.document_id for given in inputs})
 
 
-def embedded(embedder: DescribedEmbedder, version: IndexVersion, inputs: Sequence[Input]) -> NDArray[np.float32]:
+def embedded(
+    embedder: DescribedEmbedder, version: IndexVersion, inputs: Sequence[Input]
+) -> NDArray[np.float32]:
     vectors = embedder.embed([given.rendered for given in inputs], "document")
     if vectors.shape != (len(inputs), version.dimensions) or not np.isfinite(vectors).all():
-        raise ValueError(f"{version.model} gave {vectors.shape} for {len(inputs)} texts, or numbers that are none")
+        raise ValueError(
+            f"{version.model} gave {vectors.shape} for {len(inputs)} texts, or numbers that are none"
+        )
     return vectors
 
 
@@ -122,7 +128,10 @@ def write(version: IndexVersion, inputs: Sequence[Input], vectors: NDArray[np.fl
         alive = {chunk_id for (chunk_id,) in cursor.fetchall()}
     kept = [place for place, given in enumerate(inputs) if given.chunk_id in alive]
     if kept:
-        rows = [(inputs[place].chunk_id, inputs[place].collection_id, inputs[place].content_hash) for place in kept]
+        rows = [
+            (inputs[place].chunk_id, inputs[place].collection_id, inputs[place].content_hash)
+            for place in kept
+        ]
         embedding_table.write(version, rows, vectors[kept], made)
     EmbeddingJob.objects.filter(pk__in=[given.job_id for given in inputs]).delete()
     beat("embed")

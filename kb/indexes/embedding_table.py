@@ -81,7 +81,15 @@ def write(
     with connection.cursor() as cursor:
         cursor.execute(
             statement,
-            [origin.worker, origin.backend, origin.number_format, list(chunks), list(collections), list(hashes), texts],
+            [
+                origin.worker,
+                origin.backend,
+                origin.number_format,
+                list(chunks),
+                list(collections),
+                list(hashes),
+                texts,
+            ],
         )
 
 

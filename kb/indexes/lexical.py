@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.db import connection
-from retrieval import bm25
-from retrieval.protocols import Postings, Scope
 
 from kb.indexes import pools
 from kb.indexes.models import Segment
+from retrieval import bm25
+from retrieval.protocols import Postings, Scope
 
 # One statement sees one state of the database: no deletion falls between blocks and tombstones.
 READ = """
@@ -57,7 +57,11 @@ def append(chunking_id: int, collection_id: int, chunks: Iterable[tuple[int, Seq
     segment = Segment.objects.create(
         chunking_id=chunking_id, collection_id=collection_id, count=count, total_length=total_length
     )
-    statement = "COPY indexes_postingblock (segment_id, chunking_id, collection_id, term, postings) FROM STDIN"
+    statement = (
+        "COPY indexes_postingblock (segment_id, chunking_id, collection_id, term, postings) FROM STDIN"
+    )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for term, found in sorted(postings.items()):
-            copy.write_row((segment.pk, chunking_id, collection_id, term, bm25.pack(*zip(*found, strict=True))))
+            copy.write_row(
+                (segment.pk, chunking_id, collection_id, term, bm25.pack(*zip(*found, strict=True)))
+            )

@@ -37,7 +37,8 @@ class EmbeddingModel(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["provider", "name", "revision", "weights_sha256", "base_url"], name="one_embedding_model"
+                fields=["provider", "name", "revision", "weights_sha256", "base_url"],
+                name="one_embedding_model",
             )
         ]
 
@@ -63,7 +64,9 @@ class Index(models.Model):
     class Meta:
         verbose_name_plural = "indexes"
         constraints = [
-            models.UniqueConstraint(fields=["is_default"], condition=models.Q(is_default=True), name="one_default_index")
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_index"
+            )
         ]
 
     def __str__(self) -> str:
@@ -144,7 +147,9 @@ class IndexTransition(models.Model):
     before = models.CharField(max_length=12, choices=IndexVersion.State, blank=True)
     after = models.CharField(max_length=12, choices=IndexVersion.State)
     at = models.DateTimeField(auto_now_add=True)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     reason = models.TextField(blank=True)
 
     class Meta:
@@ -201,7 +206,9 @@ class PostingBlock(models.Model):
 
     segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="blocks")
     chunking = models.ForeignKey(Chunking, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
-    collection = models.ForeignKey(Collection, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    collection = models.ForeignKey(
+        Collection, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     term = models.TextField()
     postings = models.BinaryField()
 
@@ -225,5 +232,3 @@ class Tombstone(models.Model):
 
     def __str__(self) -> str:
         return f"Chunk {self.chunk_id}"
-
-

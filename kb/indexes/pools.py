@@ -40,7 +40,11 @@ def transaction() -> Iterator[Connection]:
         if pool is None:
             pool = ConnectionPool(
                 kwargs=wanted | {"options": f"-c statement_timeout={STATEMENT_SECONDS}s"},
-                min_size=1, max_size=MOST_CONNECTIONS, timeout=STATEMENT_SECONDS, name="search", open=True,
+                min_size=1,
+                max_size=MOST_CONNECTIONS,
+                timeout=STATEMENT_SECONDS,
+                name="search",
+                open=True,
                 check=ConnectionPool.check_connection,
             )
             _pools[wanted["dbname"]] = pool

@@ -31,10 +31,15 @@ def progress(documents: Iterable[Document]) -> dict[UUID, Progress]:
     totals = dict(chunks.values_list("document").annotate(Count("pk")))
     jobs = EmbeddingJob.objects.filter(chunk__document__in=ids, version=F("version__index__live_version"))
     waiting = dict(jobs.values_list("chunk__document").annotate(Count("pk")))
-    return {document.pk: one(document, totals.get(document.pk, 0), waiting.get(document.pk, 0)) for document in listed}
+    return {
+        document.pk: one(document, totals.get(document.pk, 0), waiting.get(document.pk, 0))
+        for document in listed
+    }
 
 
 def one(document: Document, total: int, waiting: int) -> Progress:
     done = max(total - waiting, 0)
     fraction = 1.0 if document.state == Document.State.READY else done / total if total else 0.0
-    return Progress(document.state, Document.State(document.state).label, done, total, fraction, document.error)
+    return Progress(
+        document.state, Document.State(document.state).label, done, total, fraction, document.error
+    )

@@ -5,12 +5,12 @@ from functools import cache
 
 from django.conf import settings
 from openai import OpenAI
+
+from kb.indexes.models import EmbeddingModel
 from retrieval.embedders import DescribedEmbedder, ModelCard
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
-
-from kb.indexes.models import EmbeddingModel
 
 _making = threading.Lock()
 
@@ -18,11 +18,13 @@ _making = threading.Lock()
 def embedder(model: EmbeddingModel) -> DescribedEmbedder:
     """The process's embedder for this model; weights are loaded when it first embeds."""
     with _making:
-        return _made(model.provider, model.name, model.revision, model.weights_sha256, model.dimensions, model.base_url)
+        return _made(
+            model.provider, model.name, model.revision, model.weights_sha256, model.dimensions, model.base_url
+        )
 
 
 @cache
-def _made(
+def _made(  # noqa: PLR0917  # what a cache is keyed by
     provider: str, name: str, revision: str, weights_sha256: str, dimensions: int, base_url: str
 ) -> DescribedEmbedder:
     match provider:

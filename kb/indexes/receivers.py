@@ -27,11 +27,17 @@ def take_changed_chunks(
 ) -> None:
     """Writes postings and embedding jobs for new chunks; a trigger has removed those of old ones."""
     lexical.append(chunking.pk, document.collection_id, ((new.chunk.pk, new.terms) for new in added))
-    versions = IndexVersion.objects.maintained().filter(index=index_of(document.collection), chunking=chunking)
+    versions = IndexVersion.objects.maintained().filter(
+        index=index_of(document.collection), chunking=chunking
+    )
     for version in versions:
         EmbeddingJob.objects.bulk_create(
-            [EmbeddingJob(version=version, chunk=new.chunk) for new in added], ignore_conflicts=True, batch_size=1000
+            [EmbeddingJob(version=version, chunk=new.chunk) for new in added],
+            ignore_conflicts=True,
+            batch_size=1000,
         )
         # Chunks that were given up before are tried again when their document is.
-        EmbeddingJob.objects.filter(version=version, chunk__document=document).update(attempts=0, lease_until=None)
+        EmbeddingJob.objects.filter(version=version, chunk__document=document).update(
+            attempts=0, lease_until=None
+        )
         wake_on_commit(embed_chunks_task, version.pk)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from retrieval.beir import Dataset, Entry
-
 import kb.core
+from retrieval.beir import Dataset, Entry
 
 DEMO = Path(kb.core.__file__).parent / "demo"
 DISTRACTORS_PER_QUERY = 20
@@ -32,7 +31,8 @@ def judged(dataset: Dataset) -> dict[str, str]:
     return {
         query: dataset.queries[query]
         for query, grades in dataset.judgements.items()
-        if query in dataset.queries and any(grade > 0 and doc in dataset.corpus for doc, grade in grades.items())
+        if query in dataset.queries
+        and any(grade > 0 and doc in dataset.corpus for doc, grade in grades.items())
     }
 
 
@@ -76,7 +76,8 @@ def demo_questions() -> list[Question]:
         if line.strip()
     ]
     return [
-        Question(row["id"], row["question"], tuple(row["documents"]), tuple(row["quotes"]), row["kind"]) for row in rows
+        Question(row["id"], row["question"], tuple(row["documents"]), tuple(row["quotes"]), row["kind"])
+        for row in rows
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ def halves(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     first: list[Trial] = []
     second: list[Trial] = []
     for answerable in (True, False):
-        alike = sorted((trial for trial in trials if trial.answerable is answerable), key=lambda trial: trial.id)
+        alike = sorted(
+            (trial for trial in trials if trial.answerable is answerable), key=lambda trial: trial.id
+        )
         first += alike[::2]
         second += alike[1::2]
     return first, second
@@ -37,7 +40,7 @@ def halves(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
 def best_threshold(trials: Sequence[Trial]) -> float:
     """The confidence below which declining balances best: the highest sum of both rates, in the widest gap."""
     values = sorted({trial.confidence for trial in trials})
-    cuts = [0.0, *((low + high) / 2 for low, high in zip(values, values[1:], strict=False))]
+    cuts = [0.0, *((low + high) / 2 for low, high in pairwise(values))]
 
     def worth(cut: float) -> tuple[float, float]:
         counted = count(trials, cut)

@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.files.base import ContentFile
-from retrieval.answering import Finished
-from retrieval.answering.extractive import ExtractiveAnswerer
-from retrieval.beir import Dataset
-from retrieval.chunking import render
-from retrieval.embedders import DescribedEmbedder
-from retrieval.ranking import Retriever
 
 from kb.core.actions import create_collection
 from kb.core.models import Collection, User
@@ -32,6 +26,12 @@ from kb.quality.scoring import ARMS, Arm, Corpus, figures, score
 from kb.quality.scratch import scratch
 from kb.quality.vector_cache import CachedEmbedder
 from kb.search.engine import default_profile, fetched
+from retrieval.answering import Finished
+from retrieval.answering.extractive import ExtractiveAnswerer
+from retrieval.beir import Dataset
+from retrieval.chunking import render
+from retrieval.embedders import DescribedEmbedder
+from retrieval.ranking import Retriever
 
 Progress = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and size; gives a function to be called after each step."""
@@ -39,7 +39,11 @@ Progress = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True)
 class Ingested:
-    """A collection that went through the pipeline."""
+    """A collection that went through the pipeline.
+
+    `embedder` may read vectors from the cache; questions are embedded by the version's own, so that
+    their time is a search's time.
+    """
 
     user: User
     collection: Collection
@@ -54,7 +58,7 @@ class Ingested:
             yield Retriever(
                 PostgresDense(self.version),
                 PostgresLexical(self.version.chunking_id),
-                self.embedder,
+                providers.embedder(self.version.model),
                 profile.dense_weight,
                 profile.candidates,
                 executor,
@@ -88,7 +92,7 @@ def ingest(
     name: str, contents: Iterable[tuple[str, str, bytes]], total: int, cache: Path | None, progress: Progress
 ) -> Ingested:
     """Adds, parses, chunks and embeds every document as a worker would; raises Problem if one fails."""
-    version = IndexVersion.objects.select_related("model", "index").get(pk=ensure_default_index().live_version_id)
+    version = IndexVersion.objects.select_related("model", "index").get(index=ensure_default_index())
     made = providers.embedder(version.model)
     embedder = CachedEmbedder(made, cache) if cache else made
     user = User.objects.create_superuser("evaluation")
@@ -117,7 +121,9 @@ def embed_all(version: IndexVersion, embedder: DescribedEmbedder, progress: Prog
 def refuse_failures() -> None:
     failed = Document.objects.exclude(state=Document.State.READY).first()
     if failed is not None:
-        raise Problem("evaluation_failed", f"{failed.filename} did not get ready: {failed.state} {failed.error}")
+        raise Problem(
+            "evaluation_failed", f"{failed.filename} did not get ready: {failed.state} {failed.error}"
+        )
 
 
 def corpus_of(names: Mapping[str, str]) -> Corpus:
@@ -131,6 +137,8 @@ def corpus_of(names: Mapping[str, str]) -> Corpus:
 
 def scored(ingested: Ingested, queries: Mapping[str, str], progress: Progress) -> dict[str, Arm]:
     step = progress("Scoring", len(queries))
+    # The weights are loaded before the clock runs.
+    providers.embedder(ingested.version.model).embed(["warm up"], "query")
     with ingested.retriever() as retriever:
         return score(ingested.corpus, queries, retriever, [ingested.collection.pk], step)
 

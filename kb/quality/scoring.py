@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rank_bm25 import BM25Okapi
+
 from retrieval import bm25, metrics
 from retrieval.analysis import analyse
 from retrieval.fusion import best_per_document, convex
@@ -62,10 +64,10 @@ def score(
     arms = {name: Arm() for name in ARMS}
     baseline = Baseline(corpus.rendered)
     for query_id, text in queries.items():
-        dense = timed(arms["dense"], lambda text=text: by_meaning(retriever, text, scope))
-        lexical = timed(arms["lexical"], lambda text=text: by_words(retriever, text, scope))
-        okapi = timed(arms["rank_bm25"], lambda text=text: baseline.search(text))
-        timed(arms["hybrid"], lambda text=text: retriever.search(text, scope, CUT).fused)
+        dense = timed(arms["dense"], partial(by_meaning, retriever, text, scope))
+        lexical = timed(arms["lexical"], partial(by_words, retriever, text, scope))
+        okapi = timed(arms["rank_bm25"], partial(baseline.search, text))
+        timed(arms["hybrid"], partial(hybrid, retriever, text, scope))
         per_document = [best_per_document(ranked, corpus.documents) for ranked in (dense, lexical, okapi)]
         arms["dense"].rankings[query_id] = corpus.ranking(per_document[0])
         arms["lexical"].rankings[query_id] = corpus.ranking(per_document[1])
@@ -81,6 +83,10 @@ def timed(arm: Arm, work: Callable[[], Ranked]) -> Ranked:
     ranked = work()
     arm.took.append((time.perf_counter() - began) * 1000)
     return ranked
+
+
+def hybrid(retriever: Retriever, text: str, scope: Scope) -> Ranked:
+    return retriever.search(text, scope, CUT).fused
 
 
 def by_meaning(retriever: Retriever, text: str, scope: Scope) -> Ranked:

@@ -53,7 +53,9 @@ def database(name: str) -> Iterator[None]:
 
 def sweep(keeper: psycopg.Connection) -> list[str]:
     """Drops the databases that killed runs left; returns their names."""
-    found = keeper.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]).fetchall()
+    found = keeper.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]
+    ).fetchall()
     left = []
     for (name,) in found:
         (free,) = keeper.execute(HOLD, [name]).fetchone() or (False,)

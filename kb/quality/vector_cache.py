@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
 from retrieval.embedders import DescribedEmbedder, Kind, ModelCard
 
 MOST_PARAMETERS = 500
@@ -44,7 +45,9 @@ class CachedEmbedder:
     def key(self, text: str, kind: Kind) -> bytes:
         card = self.describe()
         prompt = card.query_prompt if kind == "query" else card.document_prompt
-        made_by = f"{card.name}\0{card.weights_sha256}\0{card.backend}\0{card.number_format}\0{kind}\0{prompt}\0"
+        made_by = (
+            f"{card.name}\0{card.weights_sha256}\0{card.backend}\0{card.number_format}\0{kind}\0{prompt}\0"
+        )
         return hashlib.sha256((made_by + text).encode()).digest()
 
     def read(self, cache: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:

@@ -1,7 +1,7 @@
 """Asks, answers, stores the answer with its footnotes, and shows a stored one to whoever may see it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +11,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from openai import OpenAI
-from retrieval.answering import AnswerEvent, Answerer, AnswerFailed, Cited, Finished, TextDelta
-from retrieval.answering.extractive import ExtractiveAnswerer
-from retrieval.answering.generative import GenerativeAnswerer
-from retrieval.evidence import Passage
 
 from kb.core.models import Reader
 from kb.documents.models import Document
@@ -23,6 +19,10 @@ from kb.indexes.models import EmbeddingModel
 from kb.search.engine import Results, default_profile, search
 from kb.search.models import Answer, Citation, Query
 from kb.search.redaction import redacted
+from retrieval.answering import Answerer, AnswerEvent, AnswerFailed, Cited, Finished, TextDelta
+from retrieval.answering.extractive import ExtractiveAnswerer
+from retrieval.answering.generative import GenerativeAnswerer
+from retrieval.evidence import Passage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> It
     draft = Draft(results)
     yield Started(results)
     try:
-        with closing(answerer(results).answer(results.query.text, results.passages)) as events:
+        with closing(answering(results)) as events:
             for event in events:
                 draft.take(event)
                 if not isinstance(event, Finished):
@@ -68,12 +68,20 @@ def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> It
     yield Completed(draft.answer, draft.closest)
 
 
+def answering(results: Results) -> Generator[AnswerEvent, None, None]:
+    yield from answerer(results).answer(results.query.text, results.passages)
+
+
 def answerer(results: Results) -> Answerer:
     """The language model where one is configured, else the quoting answerer."""
     if settings.LLM_BASE_URL and settings.LLM_MODEL:
-        return GenerativeAnswerer(language_model(), settings.LLM_MODEL, read_timeout=settings.LLM_TIMEOUT_SECONDS)
+        return GenerativeAnswerer(
+            language_model(), settings.LLM_MODEL, read_timeout=settings.LLM_TIMEOUT_SECONDS
+        )
     version = results.query.version
-    model = version.model if version else EmbeddingModel(provider=EmbeddingModel.Provider.HASHING, dimensions=384)
+    model = (
+        version.model if version else EmbeddingModel(provider=EmbeddingModel.Provider.HASHING, dimensions=384)
+    )
     return ExtractiveAnswerer(providers.embedder(model))
 
 
@@ -168,7 +176,9 @@ class ShownAnswer:
 
 def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
     """The answer without the quotes and claims whose documents are gone or closed to this reader."""
-    citations = tuple(shown_citation(citation, visible_documents(user, answer)) for citation in stored_citations(answer))
+    citations = tuple(
+        shown_citation(citation, visible_documents(user, answer)) for citation in stored_citations(answer)
+    )
     allowed = {citation.marker for citation in citations if citation.visible}
     whole = len(allowed) == len(citations)
     return ShownAnswer(

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import psycopg
 from django.db import DatabaseError
 from psycopg_pool import PoolTimeout
-from retrieval.evidence import Passage
-from retrieval.ranking import Hit, Hits, Retriever
 
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
@@ -21,6 +19,8 @@ from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
 from kb.search.models import Query, RetrievalProfile
+from retrieval.evidence import Passage
+from retrieval.ranking import Hit, Hits, Retriever
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,16 @@ def search(
         return found(user, question, collections, min(max(limit, 1), MOST_RESULTS), kind)
     except (DatabaseError, psycopg.Error, PoolTimeout) as error:
         logger.exception("A search failed")
-        raise Problem("unavailable", "The search is not available just now: try again in a minute.", 503) from error
+        raise Problem(
+            "unavailable", "The search is not available just now: try again in a minute.", 503
+        ) from error
 
 
 def checked(text: str) -> str:
     """The question without surrounding white space and control characters."""
-    question = "".join(" " if letter in "\t\r\n" else letter for letter in text if letter.isprintable() or letter in "\t\r\n")
+    question = "".join(
+        " " if letter in "\t\r\n" else letter for letter in text if letter.isprintable() or letter in "\t\r\n"
+    )
     question = " ".join(question.split())
     if not question:
         raise Problem("question_empty", "There is no question: type one, or some words to look for.")

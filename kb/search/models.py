@@ -109,7 +109,9 @@ class Citation(models.Model):
     answer = models.ForeignKey(Answer, on_delete=models.CASCADE, related_name="citations")
     marker = models.PositiveIntegerField()
     document = models.ForeignKey(Document, null=True, on_delete=models.SET_NULL, related_name="citations")
-    revision = models.ForeignKey(DocumentRevision, null=True, on_delete=models.SET_NULL, related_name="citations")
+    revision = models.ForeignKey(
+        DocumentRevision, null=True, on_delete=models.SET_NULL, related_name="citations"
+    )
     collection = models.ForeignKey(Collection, null=True, on_delete=models.SET_NULL, related_name="+")
     chunk_id = models.IntegerField(help_text="the chunk that was given; it may be gone by now")
     start = models.PositiveIntegerField()

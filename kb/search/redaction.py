@@ -5,10 +5,10 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from retrieval.answering.citations import Marker, MarkerReader
 
 from kb.documents.models import Document
 from kb.search.models import Answer, Citation
+from retrieval.answering.citations import Marker, MarkerReader
 
 REMOVED = "[removed]"
 
@@ -24,7 +24,8 @@ class Claim:
 def claims(text: str) -> Iterator[Claim]:
     """The answer in order, cut behind each group of markers; joined, the texts are the answer."""
     reader = MarkerReader()
-    words, numbers = "", ()
+    words = ""
+    numbers: tuple[int, ...] = ()
     for piece in [*reader.feed(text), *reader.flush()]:
         if isinstance(piece, Marker):
             words += piece.blanks + piece.written

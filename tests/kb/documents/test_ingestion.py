@@ -4,6 +4,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
+
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
 from kb.documents import originals, parsing
@@ -21,7 +22,10 @@ from tests.conftest import ingest, load_here, work_off
 
 pytestmark = pytest.mark.django_db
 
-THREE = "\n\n".join(f"Paragraph {word}. " + f"The {word} one speaks of {word}s at length. " * 30 for word in ("apple", "pear", "quince"))
+THREE = "\n\n".join(
+    f"Paragraph {word}. " + f"The {word} one speaks of {word}s at length. " * 30
+    for word in ("apple", "pear", "quince")
+)
 
 
 def vectors(index: Index) -> dict[int, bytes]:
@@ -51,7 +55,8 @@ def test_invariant_2_one_embedding_or_a_job(alice: User, collection: Collection,
     assert set(EmbeddingJob.objects.values_list("chunk", flat=True)) == chunks
     work_off()
     expected = {
-        chunk.pk: embedding.content_hash(index.live_version.model, chunk.rendered_hash) for chunk in document.chunks.all()
+        chunk.pk: embedding.content_hash(index.live_version.model, chunk.rendered_hash)
+        for chunk in document.chunks.all()
     }
     assert vectors(index) == expected
     assert not EmbeddingJob.objects.exists()
@@ -77,10 +82,14 @@ def test_the_same_file_twice_is_one_document(alice: User, collection: Collection
     assert first.document == second.document
 
 
-def test_replacing_keeps_unchanged_chunks_and_their_vectors(alice: User, collection: Collection, index: Index) -> None:
+def test_replacing_keeps_unchanged_chunks_and_their_vectors(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "fruit.txt", THREE)
     before = set(document.chunks.values_list("pk", flat=True))
-    replace_document(alice, document, ContentFile((THREE + "\n\nA new ending about medlars.").encode(), "fruit.txt"))
+    replace_document(
+        alice, document, ContentFile((THREE + "\n\nA new ending about medlars.").encode(), "fruit.txt")
+    )
     assert Chunk.objects.filter(pk__in=before).count() == len(before), "the present revision serves on"
     work_off()
     after = set(document.chunks.values_list("pk", flat=True))
@@ -95,7 +104,9 @@ def test_replacing_keeps_unchanged_chunks_and_their_vectors(alice: User, collect
         assert chunk.revision.text[chunk.start : chunk.end] == chunk.text
 
 
-def test_a_failed_replacement_leaves_the_present_revision(alice: User, collection: Collection, index: Index) -> None:
+def test_a_failed_replacement_leaves_the_present_revision(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "fruit.txt", THREE)
     replace_document(alice, document, ContentFile(b"%PDF-1.7 broken", "fruit.pdf"))
     work_off()
@@ -128,7 +139,11 @@ def test_too_large_is_refused(alice: User, collection: Collection, settings: obj
 
 @pytest.mark.parametrize(
     ("name", "content", "code"),
-    [("a.pdf", b"%PDF-1.7 nothing", "broken"), ("a.pdf", b"\x89PNG\r\n\x1a\n" + bytes(50), "mismatch"), ("a.txt", b"  \n", "empty")],
+    [
+        ("a.pdf", b"%PDF-1.7 nothing", "broken"),
+        ("a.pdf", b"\x89PNG\r\n\x1a\n" + bytes(50), "mismatch"),
+        ("a.txt", b"  \n", "empty"),
+    ],
 )
 def test_bad_files_fail_with_their_reason(
     alice: User, collection: Collection, index: Index, name: str, content: bytes, code: str
@@ -147,7 +162,9 @@ def test_a_failed_document_can_be_retried(alice: User, collection: Collection, i
         retry_document(alice, document)
 
 
-def test_reparsing_adds_a_revision_and_keeps_the_chunks(alice: User, collection: Collection, index: Index) -> None:
+def test_reparsing_adds_a_revision_and_keeps_the_chunks(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "fruit.txt", THREE)
     before = list(document.chunks.values_list("pk", flat=True))
     reparse_document(alice, document)
@@ -172,7 +189,9 @@ def test_deleting_leaves_nothing(
     assert not default_storage.exists(name)
 
 
-def test_raw_sql_deletion_takes_vectors_and_jobs_along(alice: User, collection: Collection, index: Index) -> None:
+def test_raw_sql_deletion_takes_vectors_and_jobs_along(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "fruit.txt", THREE)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM documents_chunk WHERE document_id = %s", [document.pk])
@@ -196,7 +215,9 @@ def test_equal_files_share_one_original(alice: User, collection: Collection, ind
     assert default_storage.exists(second.current.file.name)
 
 
-def test_strangers_and_readers_may_not_change(alice: User, bob: User, charlie: User, collection: Collection, index: Index) -> None:
+def test_strangers_and_readers_may_not_change(
+    alice: User, bob: User, charlie: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "a.txt", "words")
     for user, status in ((bob, 403), (charlie, 404)):
         with pytest.raises(Problem) as refused:
@@ -205,18 +226,24 @@ def test_strangers_and_readers_may_not_change(alice: User, bob: User, charlie: U
     assert Document.objects.filter(pk=document.pk).exists()
 
 
-def test_the_audit_repairs_lost_jobs_and_stale_vectors(alice: User, collection: Collection, index: Index) -> None:
+def test_the_audit_repairs_lost_jobs_and_stale_vectors(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = ingest(alice, collection, "fruit.txt", THREE)
     first, second = document.chunks.all()[:2]
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {index.live_version.table} WHERE chunk_id = %s", [first.pk])
-        cursor.execute(f"UPDATE {index.live_version.table} SET content_hash = 'x' WHERE chunk_id = %s", [second.pk])
+        cursor.execute(
+            f"UPDATE {index.live_version.table} SET content_hash = 'x' WHERE chunk_id = %s", [second.pk]
+        )
     assert embedding.enqueue_missing(index.live_version) == 2
     work_off()
     assert embedding.enqueue_missing(index.live_version) == 0
 
 
-def test_a_chunk_deleted_while_it_is_embedded_leaves_no_vector(alice: User, collection: Collection, index: Index) -> None:
+def test_a_chunk_deleted_while_it_is_embedded_leaves_no_vector(
+    alice: User, collection: Collection, index: Index
+) -> None:
     document = add_document(alice, collection, ContentFile(THREE.encode(), "fruit.txt")).document
     parsing.parse(document.pk, load_here)
     inputs = embedding.lease(index.live_version)
@@ -240,7 +267,9 @@ class Poisoned:
         return self.inner.describe()
 
 
-def test_a_poison_document_fails_with_its_reason_and_blocks_nobody(alice: User, collection: Collection, index: Index) -> None:
+def test_a_poison_document_fails_with_its_reason_and_blocks_nobody(
+    alice: User, collection: Collection, index: Index
+) -> None:
     from kb.indexes import providers
 
     version = index.live_version

@@ -1,11 +1,12 @@
 """Postgres keeps the same contracts as memory, and plans the search as we mean it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from django.db import connection
+
 from kb.core.models import Collection, User
 from kb.documents.models import Chunking
 from kb.indexes import embedding_table, lexical, pools
@@ -30,15 +31,18 @@ def collections(db: None, index: Index) -> None:
 
 class TestPostgresDense(DenseContract):
     @pytest.fixture(autouse=True)
-    def default(self, index: Index) -> Iterator[None]:
+    def default(self, index: Index) -> None:
         self.live = index.live_version
-        yield
 
     def load(self, rows: Sequence[VectorRow]) -> PostgresDense:
         number = IndexVersion.objects.count() + 1
         version = IndexVersion.objects.create(
-            index=self.live.index, number=number, model=self.live.model, chunking=self.live.chunking,
-            dimensions=self.dimensions, state=IndexVersion.State.RETIRED,
+            index=self.live.index,
+            number=number,
+            model=self.live.model,
+            chunking=self.live.chunking,
+            dimensions=self.dimensions,
+            state=IndexVersion.State.RETIRED,
         )
         embedding_table.create(version)
         if rows:
@@ -86,8 +90,12 @@ def thousands(index: Index) -> PostgresDense:
     """20,000 clustered vectors: collection 1 has most, 2 a tenth, 3 a thousandth."""
     chance = np.random.default_rng(7)
     version = IndexVersion.objects.create(
-        index=index, number=9, model=index.live_version.model, chunking=index.live_version.chunking,
-        dimensions=64, state=IndexVersion.State.RETIRED,
+        index=index,
+        number=9,
+        model=index.live_version.model,
+        chunking=index.live_version.chunking,
+        dimensions=64,
+        state=IndexVersion.State.RETIRED,
     )
     centres = chance.normal(size=(200, 64))
     vectors = centres[chance.integers(0, 200, 20_000)] + 0.6 * chance.normal(size=(20_000, 64))
@@ -111,8 +119,8 @@ def test_filtered_search_is_complete_and_precise(thousands: PostgresDense) -> No
     for scope, least in (([1, 2, 3], 0.97), ([2], 0.95), ([3], 0.95)):
         mine = np.flatnonzero(np.isin(shares, scope))
         recalls = []
-        for query in vectors[chance.integers(0, 20_000, 30)] + 0.05:
-            query = (query / np.linalg.norm(query)).astype(np.float32)
+        for near in vectors[chance.integers(0, 20_000, 30)] + 0.05:
+            query = (near / np.linalg.norm(near)).astype(np.float32)
             wanted = set((mine[np.argsort(-(vectors[mine] @ query))[:10]] + 1).tolist())
             found = thousands.nearest(query, scope, 10)
             assert len(found) == min(10, len(mine))
@@ -134,7 +142,9 @@ def test_postgres_and_memory_rank_alike() -> None:
     chance = np.random.default_rng(3)
     words = [f"word{number}" for number in range(60)]
     rows = [
-        TextRow(chunk, int(chance.integers(1, 4)), " ".join(chance.choice(words, int(chance.integers(3, 40)))))
+        TextRow(
+            chunk, int(chance.integers(1, 4)), " ".join(chance.choice(words, int(chance.integers(3, 40))))
+        )
         for chunk in range(1, 120)
     ]
     contract = TestPostgresLexical()

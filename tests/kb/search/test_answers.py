@@ -1,6 +1,8 @@
 """Answers are stored with footnotes that keep pointing at their words, for those who may see them."""
 
 import pytest
+from django.core.files.base import ContentFile
+
 from kb.core.models import Collection, User
 from kb.documents.actions import delete_document, replace_document
 from kb.indexes.models import Index
@@ -8,7 +10,6 @@ from kb.search import answers
 from kb.search.answers import Completed, Started, ask, shown_to
 from kb.search.models import Answer, Citation, Query
 from kb.search.redaction import REMOVED, claims, redacted
-from django.core.files.base import ContentFile
 from retrieval.answering import AnswerFailed, Cited, Finished, TextDelta
 from tests.conftest import ingest, work_off
 
@@ -97,7 +98,9 @@ def test_invariant_7_a_deleted_document_takes_quote_and_words_along(alice: User,
     assert [citation.visible for citation in shown.citations].count(False) == 1
 
 
-def test_invariant_7_a_lost_permission_hides_quote_and_words(alice: User, charlie: User, answer: Answer) -> None:
+def test_invariant_7_a_lost_permission_hides_quote_and_words(
+    alice: User, charlie: User, answer: Answer
+) -> None:
     shown = shown_to(charlie, answer)
     assert "Bread" not in shown.text
     assert "Wine is pressed" in shown.text
@@ -106,7 +109,9 @@ def test_invariant_7_a_lost_permission_hides_quote_and_words(alice: User, charli
     assert "Bread" in shown_to(alice, answer).text
 
 
-def test_a_reader_who_leaves_ends_the_answer(alice: User, collection: Collection, index: Index, scripted: None) -> None:
+def test_a_reader_who_leaves_ends_the_answer(
+    alice: User, collection: Collection, index: Index, scripted: None
+) -> None:
     ingest(alice, collection, "bread.txt", BREAD)
     events = ask(alice, "What is bread made of?")
     next(events)
@@ -153,7 +158,9 @@ def test_unrelated_questions_are_declined(alice: User, collection: Collection, i
         ("One. [1] A rest without a marker.", {1}, f"One. [1] {REMOVED}"),
     ],
 )
-def test_redaction_keeps_only_what_rests_on_allowed_sources(text: str, allowed: set[int], expected: str) -> None:
+def test_redaction_keeps_only_what_rests_on_allowed_sources(
+    text: str, allowed: set[int], expected: str
+) -> None:
     assert redacted(text, allowed) == expected
 
 

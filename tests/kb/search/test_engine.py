@@ -1,6 +1,7 @@
 """Searching: what is found, by whom, and what bad questions are told."""
 
 import pytest
+
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
 from kb.documents.actions import delete_document
@@ -55,7 +56,9 @@ def test_invariant_4_a_stranger_finds_nothing_and_learns_nothing(
     assert "bread" in titles(bob, "flour bread")
     papers.delete()
     again = search(charlie, "flour bread")
-    assert [p.score for p in again.passages] == [p.score for p in alone.passages], "scores come from the own collection"
+    assert [p.score for p in again.passages] == [p.score for p in alone.passages], (
+        "scores come from the own collection"
+    )
     with pytest.raises(Problem) as closed:
         search(charlie, "bread", collections=["papers"])
     with pytest.raises(Problem) as missing:
@@ -69,7 +72,9 @@ def test_invariant_3_a_deletion_is_effective_in_the_next_search(alice: User, pap
     assert titles(alice, "How is bread baked?") == ["hnsw"]
 
 
-def test_invariant_3_a_withdrawn_permission_is_effective_in_the_next_search(bob: User, papers: Collection) -> None:
+def test_invariant_3_a_withdrawn_permission_is_effective_in_the_next_search(
+    bob: User, papers: Collection
+) -> None:
     assert titles(bob, "bread")
     papers.memberships.all().delete()
     assert search(bob, "bread").empty_because == "no_collections"
@@ -94,12 +99,16 @@ def test_an_overlong_question_is_refused(alice: User, papers: Collection) -> Non
     assert f"{LONGEST_QUESTION:,}" in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["the of and", "???", "🙂", "'; DROP TABLE documents_chunk; --", "a & !b | (c"])
+@pytest.mark.parametrize(
+    "text", ["the of and", "???", "🙂", "'; DROP TABLE documents_chunk; --", "a & !b | (c"]
+)
 def test_odd_questions_get_an_answer(alice: User, papers: Collection, text: str) -> None:
     assert isinstance(search(alice, text).passages, tuple)
 
 
-def test_without_documents_or_collections_it_says_so(alice: User, charlie: User, collection: Collection, index: Index) -> None:
+def test_without_documents_or_collections_it_says_so(
+    alice: User, charlie: User, collection: Collection, index: Index
+) -> None:
     assert search(alice, "bread").empty_because == "no_documents"
     assert search(charlie, "bread").empty_because == "no_collections"
 

@@ -29,8 +29,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a directory")
-        parser.add_argument("--collection", metavar="SLUG", help=f"default: {DEFAULT_COLLECTION}, made when missing")
-        parser.add_argument("--as", dest="username", metavar="USER", help="who uploads; default: the administrator")
+        parser.add_argument(
+            "--collection", metavar="SLUG", help=f"default: {DEFAULT_COLLECTION}, made when missing"
+        )
+        parser.add_argument(
+            "--as", dest="username", metavar="USER", help="who uploads; default: the administrator"
+        )
         parser.add_argument("--wait", action="store_true", help="until every document is ready or failed")
         parser.add_argument("--json", action="store_true", help="one object on standard output")
 
@@ -73,7 +77,7 @@ class Command(BaseCommand):
                     last_seen = time.monotonic()
                 elif time.monotonic() - last_seen > PATIENCE_SECONDS:
                     raise CommandError(
-                        f"No worker is running; {left} documents are kept in the queue. Start Footnote with `manage.py up`."
+                        f"No worker is running; {left} documents stay in the queue. Start one with `manage.py up`."
                     )
                 time.sleep(0.5)
             bar.update(total - bar.n)
@@ -83,7 +87,9 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report, ensure_ascii=False))
             return
         states = ", ".join(f"{count} {state}" for state, count in report["states"].items()) or "no document"
-        self.stdout.write(f"{report['collection']}: {states}; {report['known']} were known, {report['skipped']} skipped.")
+        self.stdout.write(
+            f"{report['collection']}: {states}; {report['known']} were known, {report['skipped']} skipped."
+        )
         for failure in report["failed"]:
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
 
@@ -94,7 +100,11 @@ def chosen(actor: User, slug: str | None) -> Collection:
     if found is not None:
         return found
     if slug:
-        raise Problem("not_found", f"There is no collection {slug!r} that {actor} may see: make it in the library first.", 404)
+        raise Problem(
+            "not_found",
+            f"There is no collection {slug!r} that {actor} may see: make it in the library first.",
+            404,
+        )
     return create_collection(
         actor, "Library", slug=DEFAULT_COLLECTION, visibility=Collection.Visibility.SIGNED_IN
     )
@@ -102,7 +112,9 @@ def chosen(actor: User, slug: str | None) -> Collection:
 
 def reported(tally: Tally, collection: Collection) -> dict[str, Any]:
     """What became of everything, for people and programs."""
-    documents = list(Document.objects.filter(pk__in=tally.documents).only("pk", "state", "error", "error_code"))
+    documents = list(
+        Document.objects.filter(pk__in=tally.documents).only("pk", "state", "error", "error_code")
+    )
     states = [document.state for document in documents]
     failed = [
         {"path": str(tally.documents[document.pk]), "code": document.error_code, "message": document.error}

@@ -9,12 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from retrieval.beir import DatasetError, read_beir
 from tqdm import tqdm
 
 from kb.core.problems import Problem
 from kb.quality.datasets import sampled
 from kb.quality.evaluation import evaluate_beir, evaluate_demo
+from retrieval.beir import DatasetError, read_beir
 
 COLUMNS = ("ndcg@10", "recall@5", "recall@10", "recall@100", "mrr@10", "p50_ms", "p95_ms")
 
@@ -24,7 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("--beir", type=Path, metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv")
+        what.add_argument(
+            "--beir", type=Path, metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv"
+        )
         what.add_argument("--questions", choices=["demo"], help="the judged questions about the demo corpus")
         parser.add_argument("--limit", type=int, metavar="N", help="only N queries, with seeded distractors")
         parser.add_argument("--json", action="store_true", help="one object on standard output")

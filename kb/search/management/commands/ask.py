@@ -5,12 +5,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from retrieval.answering import TextDelta
 
 from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.search.answers import Completed, ShownAnswer, Started, ask, shown_to
 from kb.search.models import Answer
+from retrieval.answering import TextDelta
 
 DECLINED = "The documents do not answer this."
 
@@ -20,8 +20,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("text", help="the question")
-        parser.add_argument("--as", dest="username", metavar="USER", help="whose eyes; default: the administrator's")
-        parser.add_argument("--collection", action="append", metavar="SLUG", help="only there; may be repeated")
+        parser.add_argument(
+            "--as", dest="username", metavar="USER", help="whose eyes; default: the administrator's"
+        )
+        parser.add_argument(
+            "--collection", action="append", metavar="SLUG", help="only there; may be repeated"
+        )
         parser.add_argument("--json", action="store_true", help="one object on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -23,8 +23,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("text", help="a question, or words to look for")
-        parser.add_argument("--as", dest="username", metavar="USER", help="whose eyes; default: the administrator's")
-        parser.add_argument("--collection", action="append", metavar="SLUG", help="only there; may be repeated")
+        parser.add_argument(
+            "--as", dest="username", metavar="USER", help="whose eyes; default: the administrator's"
+        )
+        parser.add_argument(
+            "--collection", action="append", metavar="SLUG", help="only there; may be repeated"
+        )
         parser.add_argument("--limit", type=int, default=10)
         parser.add_argument("--json", action="store_true", help="one object on standard output")
 
@@ -68,6 +72,12 @@ def as_json(results: Results) -> str:
 def as_text(results: Results) -> str:
     lines = [results.degraded] if results.degraded else []
     for rank, passage in enumerate(results.passages, 1):
-        place = " › ".join([passage.title, *passage.heading_path]) + (f", p. {passage.page}" if passage.page else "")
-        lines += [f"{rank}. {place}  ({passage.score:.3f})", "   " + " ".join(passage.text.split())[:SHOWN_CHARACTERS], ""]
+        place = " › ".join([passage.title, *passage.heading_path]) + (
+            f", p. {passage.page}" if passage.page else ""
+        )
+        lines += [
+            f"{rank}. {place}  ({passage.score:.3f})",
+            "   " + " ".join(passage.text.split())[:SHOWN_CHARACTERS],
+            "",
+        ]
     return "\n".join(lines).rstrip() or EMPTY[results.empty_because]
