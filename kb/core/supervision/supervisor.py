@@ -88,10 +88,12 @@ class Supervisor:
         if running.process is not None:
             self.guardian.watch(child, running.process.pid)
             self.events.relay(child.name, running.process.stdout)
-            if self.watch and child.silent_after and not self.watch.thread.ident:
-                self.watch.thread.start()
             if not child.once:
                 self.report(f"{child.name}: started (process {running.process.pid})")
+            if self.watch and child.silent_after and not self.watch.thread.ident:
+                self.watch.thread.start()
+            if child.ready is always:
+                self.notice_ready(running)  # now: it may end before the next look, and others wait for it
 
     def notice_ready(self, running: Running) -> None:
         child = running.child
