@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from retrieval.analysis import analyse
 
 WIDTH = 420
+_BREAKS = re.compile(r"\s*\n\s*")
 _WORD = re.compile(r"\w+(?:[-.@'’]\w+)*")
 
 
@@ -18,7 +19,8 @@ class Piece:
 
 
 def snippet(text: str, query: str, width: int = WIDTH) -> list[Piece]:
-    """About `width` characters of `text` around most of the query's words, cut at words, "…" where cut."""
+    """About `width` characters of `text` around most of the query's words; blank lines closed up, "…" where cut."""
+    text = _BREAKS.sub("\n", text.strip())
     terms = set(analyse(query))
     hits = [match.span() for match in _WORD.finditer(text) if terms & set(analyse(match[0]))]
     start, end = window(text, hits, width)
@@ -49,5 +51,5 @@ def word_start(text: str, position: int) -> int:
     """The end of the blank before the position, so that no word is cut; 0 and the text's end stay."""
     if position in (0, len(text)):
         return position
-    blank = text.rfind(" ", max(0, position - 40), position)
+    blank = max(text.rfind(gap, max(0, position - 40), position) for gap in " \n")
     return blank + 1 if blank >= 0 else position

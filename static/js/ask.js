@@ -55,7 +55,7 @@ async function ask() {
 }
 
 function begin() {
-  document.querySelector("[data-before-asking]")?.setAttribute("hidden", "");
+  for (const part of document.querySelectorAll("[data-before-asking]")) part.hidden = true;
   document.getElementById("problem")?.remove();
   status.textContent = "";
   stop.hidden = false;

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.core.files.storage import default_storage
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -36,8 +35,6 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
         "document": shown,
         "revision": revision,
         "revisions": shown.revisions.defer("text", "pages", "headings").order_by("-number"),
-        "chunks": shown.chunks.values("chunking").annotate(n=Count("pk")).values_list("n", flat=True).first()
-        or 0,
         "may_edit": may_edit(request.user, shown.collection),
         "in_work": shown.state in WORK,
         "idle": idle_workers() if shown.state in WORK else [],

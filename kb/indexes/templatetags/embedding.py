@@ -10,6 +10,12 @@ from kb.indexes.progress import Progress, progress
 register = template.Library()
 
 
+@register.filter
+def in_list(document: Document) -> list[Document]:
+    """The one document, for `with_progress`."""
+    return [document]
+
+
 @register.simple_tag
 def with_progress(documents: Iterable[Document]) -> list[tuple[Document, Progress]]:
     """The documents, each with its progress; two queries for all of them."""

@@ -24,7 +24,7 @@ from kb.search.answers import Completed, Event, Started, ask
 from kb.search.async_bridge import stream
 from kb.search.forms import QuestionForm
 from kb.search.models import Query
-from kb.search.views.setting import Found, found, passage_url, reply
+from kb.search.views.setting import Found, below, found, passage_url, reply
 from retrieval.answering import Cited, TextDelta
 from retrieval.evidence import Passage
 
@@ -164,7 +164,7 @@ def cited_data(marker: int, passage: Passage, start: int, end: int, quote: str) 
         "marker": marker,
         "title": passage.title,
         "page": passage.page,
-        "headings": list(passage.heading_path),
+        "headings": list(below(passage.title, passage.heading_path)),
         "quote": quote,
         "href": passage_url(passage.document_id, start, end),
     }

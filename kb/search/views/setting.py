@@ -36,6 +36,7 @@ class Found:
 
     href: str
     passage: Passage
+    headings: tuple[str, ...]
     snippet: list[Piece]
 
 
@@ -64,7 +65,7 @@ def reply(reader: Reader, answer: Answer) -> Reply:
             href=reverse("citation", args=[shown.id, cited.marker]),
             title=cited.title,
             page=cited.page,
-            headings=heading_path(paths.get(cited.revision_id or 0, []), cited.start),
+            headings=below(cited.title, heading_path(paths.get(cited.revision_id or 0, []), cited.start)),
             quote=cited.quote,
         )
         if cited.visible
@@ -73,6 +74,11 @@ def reply(reader: Reader, answer: Answer) -> Reply:
     ]
     links = {source.marker: (source.href, described(source)) for source in sources if source.href}
     return Reply(shown, answer_html(shown.text, shown.model, links), sources)
+
+
+def below(title: str, headings: tuple[str, ...]) -> tuple[str, ...]:
+    """The headings without a first one that only repeats the document's title."""
+    return headings[1:] if headings[:1] == (title,) else headings
 
 
 def described(source: Source) -> str:
@@ -100,6 +106,7 @@ def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> l
                 numbers.get(revision_of.get(passage.chunk_id, 0)),
             ),
             passage=passage,
+            headings=below(passage.title, passage.heading_path),
             snippet=snippet(passage.text, query),
         )
         for passage in passages
