@@ -6,7 +6,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import URLPattern, path, re_path
+from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic import RedirectView
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
@@ -27,36 +27,6 @@ Programs send an API key, `Authorization: Bearer fn_…`; in the browser the ses
 see what is public. Errors are `application/problem+json`; what you may not know of is answered like what does
 not exist: 404.
 """
-
-
-class FootnoteAPI(NinjaAPI):
-    """Says in the OpenAPI description that any operation may answer with a problem."""
-
-    def get_openapi_schema(
-        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
-    ) -> OpenAPISchema:
-        schema = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
-        schema["components"]["schemas"]["Problem"] = ProblemOut.json_schema() | {"title": "Problem"}
-        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        for operations in schema["paths"].values():
-            for operation in operations.values():
-                operation["responses"]["default"] = {"description": "A problem", "content": content}
-        return schema
-
-
-api = FootnoteAPI(
-    title="Footnote",
-    version="1",
-    description=DESCRIPTION,
-    urls_namespace="api",
-    docs=Swagger(settings={"docExpansion": "list", "defaultModelsExpandDepth": 0, "tryItOutEnabled": True}),
-)
-problem_json.install(api)
-api.add_router("/collections", core.router)
-api.add_router("", documents.router)
-api.add_router("", search.router)
-api.add_router("", indexes.router)
-api.add_router("", core.account_router)
 
 
 def method_problem(response: HttpResponseBase) -> HttpResponseBase:
@@ -93,14 +63,41 @@ def nothing_here(_request: HttpRequest) -> HttpResponseBase:
 nothing_here.csrf_exempt = True  # type: ignore[attr-defined]
 
 
-def address_patterns() -> tuple[list[Any], str, str]:
-    """The API's addresses, with the documentation at their root and problems everywhere else."""
-    patterns, app_name, namespace = api.urls
-    for pattern in patterns:
-        if isinstance(pattern, URLPattern):
-            pattern.callback = with_method_problems(pattern.callback)
-    start = path("", RedirectView.as_view(pattern_name="api:openapi-view"))
-    return [start, *patterns, re_path("", nothing_here)], app_name, namespace
+class FootnoteAPI(NinjaAPI):
+    """Answers with problems where ninja would not, and says so in the OpenAPI description."""
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        schema = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        schema["components"]["schemas"]["Problem"] = ProblemOut.json_schema() | {"title": "Problem"}
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"]["default"] = {"description": "A problem", "content": content}
+        return schema
+
+    @property
+    def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
+        """The operations' addresses, with the documentation at their root and problems everywhere else."""
+        patterns, app_name, namespace = super().urls
+        for pattern in patterns:
+            if isinstance(pattern, URLPattern):
+                pattern.callback = with_method_problems(pattern.callback)
+        start = path("", RedirectView.as_view(pattern_name="api:openapi-view"))
+        return [start, *patterns, re_path("", nothing_here)], app_name, namespace
 
 
-urls = address_patterns()
+api = FootnoteAPI(
+    title="Footnote",
+    version="1",
+    description=DESCRIPTION,
+    urls_namespace="api",
+    docs=Swagger(settings={"docExpansion": "list", "defaultModelsExpandDepth": 0, "tryItOutEnabled": True}),
+)
+problem_json.install(api)
+api.add_router("/collections", core.router)
+api.add_router("", documents.router)
+api.add_router("", search.router)
+api.add_router("", indexes.router)
+api.add_router("", core.account_router)

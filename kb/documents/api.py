@@ -1,12 +1,14 @@
 """Documents: put in, list, read, replace, take up again, delete."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParser
 from ninja import Query, Router, Status
 from pydantic import Field
 
@@ -21,7 +23,6 @@ from kb.documents.schemas import (
     DocumentOut,
     DocumentsOut,
     Listing,
-    RefusalOut,
     TextOut,
     UploadOut,
     UploadsOut,
@@ -29,7 +30,21 @@ from kb.documents.schemas import (
 
 router = Router(tags=["Documents"])
 
+Upload: TypeAlias = "UploadedFile[Any]"
+
 NEWEST_FIRST = ["-created_at", "id"]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What became of one file."""
+
+    filename: str
+    created: bool = False
+    document: Document | None = None
+    problem: Problem | None = None
+
+
 IN_COLLECTION = "/collections/{slug}/documents"
 DOCUMENT = "/documents/{uuid:document_id}"
 HEAVY = ("text", "pages", "headings")
@@ -48,13 +63,13 @@ ONE_FILE = form_of_files("file", FILE, "A form with one file.")
 FILES = form_of_files("files", {"type": "array", "items": FILE}, "A form with one file or several.")
 
 
-def uploaded_files(request: HttpRequest) -> list[UploadedFile[Any]]:
+def uploaded_files(request: HttpRequest) -> list[Upload]:
     """The files of the form, whatever their parts are called. Raises Problem if there are none."""
     if request.content_type != "multipart/form-data":
         raise Problem("not_a_form", "Send the file as multipart/form-data.", 415)
     parts = request.FILES
-    if request.method != "POST":
-        _, parts = request.parse_file_upload(request.META, request)
+    if request.method != "POST":  # Django reads the forms of POST alone
+        _, parts = MultiPartParser(request.META, request, request.upload_handlers, request.encoding).parse()
     files = [file for _, group in parts.lists() for file in group]
     if not files:
         raise Problem("no_file", "The form holds no file.", 422)
@@ -102,7 +117,7 @@ def list_collection_documents(request: Request, slug: str, which: Query[Listing]
 @router.post(
     IN_COLLECTION, auth=WRITE, response={202: UploadsOut}, operation_id="add_documents", openapi_extra=FILES
 )
-def add_documents(request: Request, slug: str) -> Status[UploadsOut]:
+def add_documents(request: Request, slug: str) -> Status[dict[str, list[Uploaded]]]:
     """Puts files in. They are queued when this answers; fetch a document again to see it become `ready`.
 
     A single file that is not taken is answered by its problem. Of several files each has its own result,
@@ -111,26 +126,24 @@ def add_documents(request: Request, slug: str) -> Status[UploadsOut]:
     collection = visible_collection(request.auth, slug)
     files = uploaded_files(request)
     if len(files) == 1:
-        return Status(202, UploadsOut(items=[added(request, collection, files[0])]))
+        return Status(202, {"items": [added(request, collection, files[0])]})
     items = [added_or_refused(request, collection, file) for file in files]
     if not any(item.document for item in items):
-        results = [item.model_dump(mode="json") for item in items]
+        results = [UploadOut.from_orm(item).model_dump(mode="json") for item in items]
         raise Problem("none_taken", "None of the files could be taken.", 422, items=results)
-    return Status(202, UploadsOut(items=items))
+    return Status(202, {"items": items})
 
 
-def added(request: Request, collection: Collection, file: UploadedFile[Any]) -> UploadOut:
+def added(request: Request, collection: Collection, file: Upload) -> Uploaded:
     result = actions.add_document(account(request), collection, file)
-    document = DocumentOut.from_orm(visible_document(request.auth, result.document.pk))
-    return UploadOut(filename=file.name or "", created=result.created, document=document, problem=None)
+    return Uploaded(file.name or "", result.created, visible_document(request.auth, result.document.pk))
 
 
-def added_or_refused(request: Request, collection: Collection, file: UploadedFile[Any]) -> UploadOut:
+def added_or_refused(request: Request, collection: Collection, file: Upload) -> Uploaded:
     try:
         return added(request, collection, file)
     except Problem as problem:
-        refusal = RefusalOut(status=problem.status, code=problem.code, detail=problem.message)
-        return UploadOut(filename=file.name or "", created=False, document=None, problem=refusal)
+        return Uploaded(file.name or "", problem=problem)
 
 
 @router.get(DOCUMENT + "/text", auth=READ, response=TextOut, operation_id="get_document_text")

@@ -7,6 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
+from kb.core.problems import Problem
 from kb.core.schemas import Cursor, Limit
 from kb.documents.models import Document, DocumentRevision
 
@@ -70,6 +71,10 @@ class RefusalOut(Schema):
     status: int
     code: str
     detail: str
+
+    @staticmethod
+    def resolve_detail(problem: Problem) -> str:
+        return problem.message
 
 
 class UploadOut(Schema):

@@ -1,15 +1,15 @@
 """Search, ask (as one JSON object or as server-sent events), and stored answers."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from typing import Annotated, Any, TypeAlias, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from ninja import Query, Router
-from pydantic import Field
+from ninja import Query as QueryString
+from ninja import Router
 
 from kb.core import problem_json
 from kb.core.authentication import ASK, READ, READ_OR_ASK, Request
@@ -18,15 +18,24 @@ from kb.core.problems import Problem, not_found
 from kb.search import answers, engine
 from kb.search.answers import Completed, Event, ShownAnswer, Started
 from kb.search.async_bridge import stream
-from kb.search.models import Answer
-from kb.search.models import Query as Asked
-from kb.search.schemas import AnswerOut, AskIn, NewAnswerOut, PassageOut, Passages, SearchIn, SearchOut, Slugs
+from kb.search.models import Answer, Query
+from kb.search.schemas import AnswerOut, AskIn, NewAnswerOut, PassageOut, SearchAddress, SearchIn, SearchOut
 from retrieval.answering import Cited, TextDelta
 from retrieval.evidence import Passage
 
 router = Router(tags=["Search and ask"])
 
-Events: TypeAlias = AsyncGenerator[Event | None, None]
+
+@dataclass(frozen=True)
+class Made:
+    """The answer as its asker may see it."""
+
+    answer: ShownAnswer
+    closest: tuple[Passage, ...]
+
+
+Step: TypeAlias = Started | TextDelta | Cited | Made
+Events: TypeAlias = AsyncGenerator[Step | None, None]
 
 EVENTS = {
     "responses": {
@@ -53,14 +62,9 @@ def search(request: Request, body: SearchIn) -> engine.Results:
 
 
 @router.get("/search", auth=READ, response=SearchOut, operation_id="search_by_address")
-def search_by_address(
-    request: Request,
-    q: Annotated[str, Field(description="What to look for.")],
-    collection: Query[Slugs] = None,
-    limit: Passages = 10,
-) -> engine.Results:
+def search_by_address(request: Request, which: QueryString[SearchAddress]) -> engine.Results:
     """The same by GET; `collection` may be given several times."""
-    return engine.search(request.auth, q, collection, limit)
+    return engine.search(request.auth, which.q, which.collection, which.limit)
 
 
 @router.post("/ask", auth=ASK, response=NewAnswerOut, operation_id="ask", openapi_extra=EVENTS)
@@ -71,13 +75,24 @@ async def ask(request: Request, body: AskIn) -> HttpResponseBase | dict[str, Any
     Closing the connection stops the work.
     """
     reader = request.auth
-    events = cast(Events, stream(lambda: answers.ask(reader, body.question, body.collections)))
+    events = cast(Events, stream(lambda: asking(reader, body)))
     if wants_events(request):
         # A refused question is refused with its own status: the stream begins once the passages are found.
         async for first in events:
             if first is not None:
-                return event_stream(reader, first, events)
-    return new_answer(*await completed(reader, events))
+                return event_stream(first, events)
+    return await completed(events)
+
+
+def asking(reader: Reader, body: AskIn) -> Iterator[Step]:
+    """The events of an answer, the last one as its reader may see it; all database work is done in here."""
+    with closing(cast(Generator[Event], answers.ask(reader, body.question, body.collections))) as events:
+        for event in events:
+            yield (
+                Made(answers.shown_to(reader, event.answer), event.closest)
+                if isinstance(event, Completed)
+                else event
+            )
 
 
 def wants_events(request: HttpRequest) -> bool:
@@ -85,43 +100,39 @@ def wants_events(request: HttpRequest) -> bool:
     return preferred == "text/event-stream"
 
 
-async def completed(reader: Reader, events: Events) -> tuple[ShownAnswer, tuple[Passage, ...]]:
+async def completed(events: Events) -> dict[str, Any]:
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Completed):
-                return await shown(reader, event.answer), event.closest
+            if isinstance(event, Made):
+                return new_answer(event)
     raise Problem("unavailable", "The answer was interrupted: ask again.", 503)
 
 
-async def shown(reader: Reader, answer: Answer) -> ShownAnswer:
-    return await sync_to_async(answers.shown_to, thread_sensitive=False)(reader, answer)
+def new_answer(made: Made) -> dict[str, Any]:
+    passages = [PassageOut.from_orm(passage).model_dump(mode="json") for passage in made.closest]
+    return AnswerOut.from_orm(made.answer).model_dump(mode="json") | {"closest": passages}
 
 
-def new_answer(answer: ShownAnswer, closest: tuple[Passage, ...]) -> dict[str, Any]:
-    passages = [PassageOut.from_orm(passage).model_dump(mode="json") for passage in closest]
-    return AnswerOut.from_orm(answer).model_dump(mode="json") | {"closest": passages}
-
-
-def event_stream(reader: Reader, first: Event, events: Events) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(frames(reader, first, events), content_type="text/event-stream")
+def event_stream(first: Step, events: Events) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(frames(first, events), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     # nginx collects replies unless it is told not to.
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def frames(reader: Reader, first: Event, events: Events) -> AsyncIterator[str]:
+async def frames(first: Step, events: Events) -> AsyncIterator[str]:
     """The events as text; a heartbeat is a comment, and an error the last event."""
     async with aclosing(events):
         try:
-            yield await frame(reader, first)
+            yield frame(first)
             async for event in events:
-                yield ": still here\n\n" if event is None else await frame(reader, event)
+                yield ": still here\n\n" if event is None else frame(event)
         except Exception as error:  # noqa: BLE001 (the reply has begun: its reader is told, the log has the rest)
             yield written("problem", problem_json.body(problem_json.from_any(error)))
 
 
-async def frame(reader: Reader, event: Event) -> str:
+def frame(event: Step) -> str:
     match event:
         case Started(results):
             return written("started", SearchOut.from_orm(results).model_dump(mode="json"))
@@ -129,8 +140,8 @@ async def frame(reader: Reader, event: Event) -> str:
             return written("text", {"text": text})
         case Cited():
             return written("citation", citation(event))
-        case Completed(answer, closest):
-            return written("answer", new_answer(await shown(reader, answer), closest))
+        case Made():
+            return written("answer", new_answer(event))
 
 
 def citation(cited: Cited) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def written(name: str, body: dict[str, Any]) -> str:
 @router.get("/answers/{uuid:answer_id}", auth=READ_OR_ASK, response=AnswerOut, operation_id="get_answer")
 def get_answer(request: Request, answer_id: UUID) -> ShownAnswer:
     """One of your own answers, as you may see it now."""
-    mine = Asked.objects.visible_to(request.auth)
+    mine = Query.objects.visible_to(request.auth)
     answer = Answer.objects.select_related("query").filter(pk=answer_id, query__in=mine).first()
     if answer is None:
         raise not_found("answer")

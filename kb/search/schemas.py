@@ -22,6 +22,14 @@ class SearchIn(Input):
     limit: Passages = 10
 
 
+class SearchAddress(Schema):
+    q: str = Field(description="What to look for.")
+    collection: list[str] = Field(
+        [], max_length=100, description="Slugs; all that you may see where left out."
+    )
+    limit: Passages = 10
+
+
 class AskIn(Input):
     question: str
     collections: Slugs = None
