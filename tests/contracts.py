@@ -59,7 +59,9 @@ class DenseContract:
 
     @property
     def axis(self) -> NDArray[np.float32]:
-        return np.eye(1, self.dimensions, dtype=np.float32)[0]
+        axis = np.zeros(self.dimensions, np.float32)
+        axis[0] = 1
+        return axis
 
     def test_the_nearest_come_first_with_their_cosines(self) -> None:
         rows = self.fan(20)
@@ -69,7 +71,7 @@ class DenseContract:
 
     def test_arrays_have_the_promised_types(self) -> None:
         found = self.load(self.fan(3)).nearest(self.axis, [1], 3)
-        assert (found.ids.dtype, found.scores.dtype) == (np.int64, np.float64)
+        assert [found.ids.dtype.name, found.scores.dtype.name] == ["int64", "float64"]
 
     def test_negative_cosines_are_found_too(self) -> None:
         found = self.load(self.fan(20)).nearest(-self.axis, [1], 20)
@@ -151,9 +153,9 @@ class LexicalContract:
 
     def test_arrays_have_the_promised_types(self) -> None:
         found = self.load(ROWS).postings(["graph"], [1])
-        types = [(t.ids.dtype, t.frequencies.dtype, t.lengths.dtype) for t in found.terms]
-        assert types == [(np.int32, np.uint16, np.int32)]
-        assert found.deleted.dtype == np.int32
+        types = [a.dtype.name for t in found.terms for a in (t.ids, t.frequencies, t.lengths)]
+        assert types == ["int32", "uint16", "int32"]
+        assert found.deleted.dtype.name == "int32"
 
     def test_unknown_terms_are_no_error(self) -> None:
         assert alive(self.load(ROWS).postings(["graph", "zebra"], [1])).keys() == {"graph"}
@@ -238,7 +240,7 @@ class EmbedderContract:
 
     def test_one_row_a_text_of_unit_length(self, embedder: Embedder) -> None:
         vectors = embedder.embed(["One text", "another, longer text", "?"], "document")
-        assert (vectors.shape, vectors.dtype) == ((3, self.dimensions), np.float32)
+        assert (*vectors.shape, vectors.dtype.name) == (3, self.dimensions, "float32")
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
     def test_no_texts_give_no_rows(self, embedder: Embedder) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.embedders import Kind, Vectors
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.model_files import ModelMissing, default_directory
 from tests.contracts import EmbedderContract
@@ -35,7 +36,7 @@ def test_meaning_and_not_words_decides(model: LocalEmbedder) -> None:
 def test_threads_may_share_it(model: LocalEmbedder) -> None:
     texts = [f"Text number {number}" for number in range(4)]
     expected = model.embed(texts, "document")
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Vectors] = {}
 
     def work(number: int) -> None:
         found[number] = model.embed([texts[number]], "document")[0]
@@ -45,12 +46,13 @@ def test_threads_may_share_it(model: LocalEmbedder) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    np.testing.assert_allclose([found[number] for number in range(4)], expected, atol=1e-5)
+    np.testing.assert_allclose(np.stack([found[number] for number in range(4)]), expected, atol=1e-5)
 
 
 def test_prompts_are_put_before_the_text_by_kind(model: LocalEmbedder) -> None:
     prompted = LocalEmbedder(default_directory(), query_prompt="query: ", document_prompt="passage: ")
-    for kind, prompt in (("query", "query: "), ("document", "passage: ")):
+    prompts: dict[Kind, str] = {"query": "query: ", "document": "passage: "}
+    for kind, prompt in prompts.items():
         expected = model.embed([f"{prompt}vectors"], "document")
         np.testing.assert_allclose(prompted.embed(["vectors"], kind), expected, atol=1e-5)
     assert prompted.describe().query_prompt == "query: "
