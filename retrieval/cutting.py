@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 PIECE = 20_000  # characters that a tokenizer reads at a time
+USUAL = 0.85  # of the most tokens: there is room on both sides of it to find a pause
 BATCH = 64  # pieces that are tokenised together, which bounds memory
 
 Span = tuple[int, int]
@@ -53,13 +54,15 @@ class TokenOffsets:
 def cut(text: str, span: Span, offsets: TokenOffsets, most: int, most_characters: int) -> Iterator[Span]:
     """Consecutive spans of at most `most` tokens, as `offsets` count them, and `most_characters`.
 
-    As few as are needed, and of similar size: a remainder of a few words would be a bad chunk.
+    Where the text is cut depends on what stands before, not on how much follows, so that an addition
+    at the end leaves the chunks before it alone; only the last two share what is left between them,
+    since a remainder of a few words would be a bad chunk.
     """
     start, end = span
     while (left := offsets.between(start, end)) > most or end - start > most_characters:
         shares = max(-(-left // most), -(-(end - start) // most_characters), 2)
         high = min(offsets.after(start, most, end), start + most_characters)
-        ideal = min(offsets.after(start, -(-left // shares), end), high)
+        ideal = min(offsets.after(start, -(-left // 2) if shares == 2 else round(USUAL * most), end), high)
         where = max(start + 1, pause(text, start + (ideal - start) // 2, ideal, high))
         yield start, where
         start = where
