@@ -1,12 +1,16 @@
-"""What must be there before the site can run: schema, extension, first administrator."""
+"""What must be there before the site can run: schema, extension, static files, first administrator."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
@@ -92,3 +96,23 @@ def first_administrator() -> Login | None:
     user = User.objects.create_superuser(username=name, password=password)
     record(user, "create", user, reason="first administrator")
     return Login(name, password)
+
+
+def collected() -> Path:
+    """Says, beside the collected static files, what they were collected from."""
+    return Path(settings.STATIC_ROOT).with_name("static.collected")
+
+
+def static_sources() -> str:
+    """A hash over names, sizes and times of all static files: collecting them again takes seconds."""
+    found = hashlib.sha256(str(settings.STORAGES["staticfiles"]).encode())
+    for finder in get_finders():
+        for path, storage in finder.list([]):
+            state = Path(storage.path(path)).stat()
+            found.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return found.hexdigest()
+
+
+def static_is_current() -> bool:
+    marker = collected()
+    return Path(settings.STATIC_ROOT).is_dir() and marker.exists() and marker.read_text() == static_sources()

@@ -115,11 +115,12 @@ def worker_children(site: Site) -> list[Child]:
         *("worker", "-n", "parse@%h", "-Q", "parse,control", "-c", str(site.parse_workers), *QUIET)
     )
     embed = celery(*("worker", "-n", "embed@%h", "-Q", "embed", "--pool", "solo", *QUIET))
-    worker = partial(Child, start_order=2, stop_order=2, stop_seconds=30, replaced_with="valkey")
+    # After the web: all of them reading their modules at once would keep the first page waiting.
+    worker = partial(Child, start_order=3, stop_order=2, stop_seconds=30, replaced_with="valkey")
     return [
         worker("parse", parse, silent_after=max(SILENT_SECONDS, site.parse_seconds + 60), asked_by="beat"),
         worker("embed", embed, silent_after=SILENT_SECONDS, asked_by="parse"),
-        Child("beat", celery("beat", "--loglevel", "INFO"), 2, 1, replaced_with="valkey"),
+        Child("beat", celery("beat", "--loglevel", "INFO"), 3, 1, replaced_with="valkey"),
     ]
 
 
@@ -135,7 +136,7 @@ def children(site: Site, database_in_use: Callable[[], bool]) -> list[Child]:
         Child(
             "demo",
             manage("load_demo"),
-            start_order=3,
+            start_order=4,
             stop_order=0,
             once=True,
             wanted=partial(begin_demo, marker, site.demo),

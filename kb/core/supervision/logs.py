@@ -1,6 +1,7 @@
 """The children's log files: where they are, when they begin anew, what their last words mean."""
 
 from pathlib import Path
+from signal import Signals
 from typing import BinaryIO
 
 ROTATE_BYTES = 10 * 1024 * 1024
@@ -27,14 +28,15 @@ def open_log(home: Path, name: str) -> BinaryIO:
     return path.open("ab")
 
 
-def last_words(path: Path, begin: int = 0) -> str:
-    """What the end of the log, from byte `begin` on, says about why the child ended."""
+def last_words(path: Path, begin: int = 0, status: int = 1) -> str:
+    """Why the child ended with this status: by a signal, or as the end of its log from `begin` on says."""
+    killed = f"ended by {Signals(-status).name}" if status < 0 else ""
     if not path.exists():
-        return ""
+        return killed
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(begin if begin <= size else 0, size - TAIL_BYTES))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     text = "\n".join(lines).lower()
     meaning = next((meaning for words, meaning in MEANINGS if words in text), None)
-    return meaning or (lines[-1][:300] if lines else "")
+    return meaning or killed or (lines[-1][:300] if lines else "")

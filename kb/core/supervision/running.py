@@ -105,5 +105,5 @@ class Running:
         self.ready = False
         self.kill_at = None
 
-    def last_words(self) -> str:
-        return last_words(log_path(self.home, self.child.name), self.log_begin)
+    def last_words(self, status: int) -> str:
+        return last_words(log_path(self.home, self.child.name), self.log_begin, status)

@@ -123,14 +123,14 @@ class Supervisor:
         elif running.child.once and status == 0:
             running.was_ready = True
         else:
-            self.died(running, lived, running.last_words() or f"ended with status {status}")
+            self.died(running, lived, running.last_words(status) or f"status {status}")
         if running.child.after:
             running.child.after(status)
 
     def died(self, running: Running, lived: float, words: str) -> None:
         child = running.child
         running.begun = True
-        where = f"{words.rstrip('.')} (more in {log_path(self.home, child.name)})"
+        where = f"{words.rstrip('.')} ({log_path(self.home, child.name)})"
         verdict = decisions.restart(lived, running.deaths)
         running.deaths = verdict.deaths
         if child.once:
@@ -142,7 +142,7 @@ class Supervisor:
         if decisions.hopeless(child.required, running.was_ready, verdict.deaths):
             raise CannotStart(f"{child.name} does not start: {where}")
         running.due = time.monotonic() + verdict.delay
-        self.report(f"{child.name}: ended: {where}; again in {verdict.delay:.0f} s")
+        self.report(f"{child.name}: stopped: {where}; again in {verdict.delay:.0f} s")
 
     def replace(self, running: Running, reason: str) -> None:
         if running.process is not None and running.kill_at is None:

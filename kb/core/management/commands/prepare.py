@@ -29,8 +29,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"Sign in as {login.username} with the password {login.password} (it is shown only this once)"
             )
-        if not (options["skip_static"] or settings.DEBUG):
+        if not (options["skip_static"] or settings.DEBUG or preparing.static_is_current()):
             call_command("collectstatic", interactive=False, verbosity=0)
+            preparing.collected().write_text(preparing.static_sources())
 
     def connect(self) -> None:
         try:

@@ -48,3 +48,9 @@ def test_last_words_are_of_this_life(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("No space left on device\nfine now\n")
     assert logs.last_words(tmp_path / "log", begin=24) == "fine now"
     assert logs.last_words(tmp_path / "none") == ""
+
+
+def test_a_signal_is_a_better_reason_than_the_last_line(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("ready to accept connections\n")
+    assert logs.last_words(tmp_path / "log", status=-9) == "ended by SIGKILL"
+    assert logs.last_words(tmp_path / "none", status=-11) == "ended by SIGSEGV"

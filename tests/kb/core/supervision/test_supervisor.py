@@ -109,7 +109,7 @@ def test_a_dead_child_is_started_again(here: Here) -> None:
             "flaky", script, ready=lambda: here.exists("lives")() and here.read("lives").count("life") == 3
         )
     )
-    assert len([line for line in here.said if "flaky: ended: broken" in line]) == 2
+    assert len([line for line in here.said if "flaky: stopped: broken" in line]) == 2
 
 
 def test_a_child_that_nothing_works_without_is_given_up(here: Here) -> None:
@@ -119,7 +119,7 @@ def test_a_child_that_nothing_works_without_is_given_up(here: Here) -> None:
             here.child("other"),
         )
     assert (
-        len([line for line in here.said if line.startswith("database: ended")])
+        len([line for line in here.said if line.startswith("database: stopped")])
         == decisions.TRIES_AT_START - 1
     )
     assert not alive(here.pids["other"])
@@ -200,7 +200,7 @@ def test_what_a_dead_child_left_running_is_ended(here: Here) -> None:
         here.pids["orphan"] = int(here.read("orphan"))
 
     here.when("pool: ready", kill)
-    here.when("pool: ended", interrupt)
+    here.when("pool: stopped: ended by SIGKILL", interrupt)
     here.run(
         here.child(
             "pool",
