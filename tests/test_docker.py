@@ -141,11 +141,8 @@ def test_entrypoint_and_health_check_are_there_and_can_be_run() -> None:
 def test_each_role_is_what_the_one_machine_version_starts() -> None:
     """The same command lines as `manage.py up`, but for the interpreter and what the environment says."""
     site = supervising.Site(home=Path("/data"), host="$HOST", port=0, parse_workers=0)
-    here = {
-        child.name: child.command()
-        for child in supervising.children(site, lambda: False)
-        if child.start_order == 2
-    }
+    rows = [supervising.web_child(site), *supervising.worker_children(site)]
+    here = {child.name: child.command() for child in rows}
     roles = {"web": "web", "worker-parse": "parse", "worker-embed": "embed", "beat": "beat"}
     for role, child in roles.items():
         inside = [{"$PORT": "0", "${PARSE_WORKERS:-2}": "0"}.get(word, word) for word in branches()[role]]
