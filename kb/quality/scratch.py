@@ -28,7 +28,7 @@ def scratch() -> Iterator[None]:
     with database(name), tempfile.TemporaryDirectory(prefix="footnote-evaluation-") as folder:
         switch(name)
         # The work is called in-process; messages to workers go nowhere.
-        current_app.conf.broker_url = "memory://"
+        current_app.conf.broker_url = "memory://localhost/"
         try:
             with override_settings(MEDIA_ROOT=folder):
                 call_command("migrate", verbosity=0)

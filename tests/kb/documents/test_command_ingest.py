@@ -1,0 +1,130 @@
+"""`manage.py ingest`, `search` and `ask` tell what happened, to people and to programs."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from kb.core.models import Collection, Heartbeat, User
+from kb.documents.management.commands import ingest as command
+from kb.documents.models import Document
+from kb.indexes.models import Index
+from tests.conftest import work_off
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "below").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a.txt").write_text("Bread is baked from flour.")
+    (tmp_path / "below" / "b.md").write_text("# Wine\n\nWine is pressed from grapes.")
+    (tmp_path / "photo.raw").write_bytes(b"\x00")
+    (tmp_path / ".git" / "c.txt").write_text("hidden")
+    return tmp_path
+
+
+def run(name: str, *arguments: str) -> dict:
+    out = StringIO()
+    call_command(name, *arguments, "--json", stdout=out, stderr=StringIO())
+    return json.loads(out.getvalue())
+
+
+def test_a_directory_goes_in_once(admin: User, index: Index, folder: Path) -> None:
+    report = run("ingest", str(folder))
+    assert (report["collection"], report["documents"], report["skipped"], report["known"]) == (
+        "library",
+        2,
+        1,
+        0,
+    )
+    assert run("ingest", str(folder))["known"] == 2
+    assert set(Document.objects.values_list("filename", flat=True)) == {"a.txt", "b.md"}
+    assert Collection.objects.get().owner == admin
+
+
+def test_failures_are_listed_and_end_with_status_1(admin: User, index: Index, folder: Path) -> None:
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command(
+            "ingest",
+            str(folder / "photo.raw"),
+            str(folder / "a.txt"),
+            "gone.txt",
+            stdout=out,
+            stderr=StringIO(),
+        )
+    assert ended.value.code == 1
+    assert "photo.raw: Files of the type .raw cannot be read" in out.getvalue()
+    assert "gone.txt cannot be read: No such file" in out.getvalue()
+    assert "1 queued" in out.getvalue()
+
+
+def test_waiting_without_a_worker_says_so(
+    admin: User, index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0)
+    with pytest.raises(CommandError, match="No worker is running; 1 documents stay in the queue"):
+        call_command("ingest", str(folder / "a.txt"), "--wait", stdout=StringIO(), stderr=StringIO())
+
+
+def test_waiting_ends_with_the_work(
+    admin: User, index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for queue in ("parse", "embed"):
+        Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now())
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: work_off())
+    report = run("ingest", str(folder / "a.txt"), "--wait")
+    assert (report["states"], report["failed"]) == ({"ready": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--collection", "nowhere"], "There is no collection 'nowhere'"),
+        (["--as", "nobody"], "no active user 'nobody'"),
+    ],
+)
+def test_bad_arguments_are_told(
+    admin: User, index: Index, folder: Path, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        call_command("ingest", str(folder / "a.txt"), *arguments, stderr=StringIO())
+
+
+def test_search_and_ask_answer_as_json(admin: User, index: Index, folder: Path) -> None:
+    run("ingest", str(folder))
+    work_off()
+    found = run("search", "What is bread baked from?")
+    assert found["passages"][0]["title"] == "a"
+    answer = run("ask", "What is bread baked from?")
+    assert answer["state"] == "answered"
+    assert "flour" in answer["citations"][0]["quote"]
+
+
+def test_search_and_ask_answer_in_words(admin: User, index: Index, folder: Path) -> None:
+    run("ingest", str(folder))
+    work_off()
+    for name, expected in (("search", "1. a"), ("ask", "[1] a: “")):
+        out = StringIO()
+        call_command(name, "What is bread baked from?", stdout=out)
+        assert expected in out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["search", "ask"])
+def test_bad_questions_are_told(admin: User, index: Index, name: str) -> None:
+    with pytest.raises(CommandError, match="There is no question"):
+        call_command(name, "  ")
+    with pytest.raises(CommandError, match="100,000 characters"):
+        call_command(name, "x" * 100_000)
+
+
+def test_search_says_how_to_begin(admin: User, index: Index) -> None:
+    Collection.objects.create(name="Empty", slug="empty", owner=admin)
+    out = StringIO()
+    call_command("search", "bread", stdout=out)
+    assert "manage.py ingest" in out.getvalue()
