@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 from numpy.typing import NDArray
 from psycopg import sql
@@ -157,8 +157,10 @@ def settle(document_ids: set[UUID] | None = None) -> int:
     Runs after the commit that removed the jobs: of two workers that finish a document at the same
     time, the later one sees that nothing is left.
     """
-    waiting = EmbeddingJob.objects.filter(version=F("version__index__live_version")).values("chunk__document")
-    documents = Document.objects.filter(state=Document.State.EMBEDDING).exclude(pk__in=waiting)
+    waiting = EmbeddingJob.objects.filter(
+        chunk__document=OuterRef("pk"), version=F("version__index__live_version")
+    )
+    documents = Document.objects.filter(~Exists(waiting), state=Document.State.EMBEDDING)
     if document_ids is not None:
         documents = documents.filter(pk__in=document_ids)
     return documents.update(state=Document.State.READY, updated_at=timezone.now())
