@@ -40,13 +40,12 @@ class Notes:
 
     def set(self, text: str) -> SafeString:
         """Plain text as HTML, with its markers as links."""
-        reader, pieces = MarkerReader(), list[str]()
-        for piece in [*reader.feed(text), *reader.flush()]:
-            if isinstance(piece, Marker):
-                pieces.append(self.markers(piece))
-            else:
-                pieces.append(str(escape(piece)).replace(REMOVED, _removed))
-        return mark_safe("".join(pieces))  # noqa: S308  # every piece is escaped above
+        return mark_safe(_removed.join(map(self.kept, text.split(REMOVED))))  # noqa: S308  # `kept` escapes
+
+    def kept(self, text: str) -> str:
+        reader = MarkerReader()
+        pieces = [*reader.feed(text), *reader.flush()]
+        return "".join(self.markers(piece) if isinstance(piece, Marker) else escape(piece) for piece in pieces)
 
     def markers(self, marker: Marker) -> str:
         known = [number for number in marker.numbers if number in self.links]
