@@ -1,6 +1,7 @@
 """Starts everything on one machine and looks after it until Ctrl-C."""
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from datetime import datetime
@@ -53,3 +54,6 @@ class Command(BaseCommand):
             supervising.run(site, report)
         except (CannotStart, AlreadyRunning) as error:
             sys.exit(f"Footnote: {error}")
+        finally:
+            # Everything is stopped: an impatient last Ctrl-C must not turn a good end into a bad one.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
