@@ -165,7 +165,7 @@ class EmbeddingJob(models.Model):
     The chunk has no database constraint: a trigger removes the jobs of deleted chunks.
     """
 
-    LEASE = timedelta(minutes=5)
+    LEASE = timedelta(seconds=60)
     MOST_ATTEMPTS = 5
 
     version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="jobs")
