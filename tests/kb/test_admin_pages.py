@@ -169,6 +169,7 @@ def test_a_profile_out_of_range_is_refused(as_user, admin, db, weight):
 
 def test_another_default_takes_the_place_of_the_old_one(as_user, admin, db):
     RetrievalProfile.objects.create(name="Default", is_default=True)
-    body = {"name": "Words", "dense_weight": "0", "candidates": "50", "passages": "6", "is_default": "on"}
-    as_user(admin).post(reverse("admin:search_retrievalprofile_add"), body)
+    body = {"name": "Words", "dense_weight": "0", "candidates": "50", "passages": "6", "serves": "on"}
+    response = as_user(admin).post(reverse("admin:search_retrievalprofile_add"), body)
+    assert response.status_code == 302, response.context["errors"]
     assert [profile.name for profile in RetrievalProfile.objects.filter(is_default=True)] == ["Words"]

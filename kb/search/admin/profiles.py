@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldBooleanWidget
 
 from kb.core.admin.base import Admin, person
 from kb.search.engine import MOST_RESULTS
@@ -40,12 +40,17 @@ class ProfileForm(forms.ModelForm[RetrievalProfile]):
         help_text="Passages given to the answer.",
     )
 
+    # No field of the model: that there is one default is the action's business.
+    serves = forms.BooleanField(
+        label="Default",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Answers questions from now on.",
+    )
+
     class Meta:
         model = RetrievalProfile
-        fields = ("name", "dense_weight", "candidates", "passages", "is_default")
-
-    def validate_constraints(self) -> None:
-        """Nothing to check: the action finds the number and moves the default."""
+        fields = ("name", "dense_weight", "candidates", "passages")
 
 
 @admin.register(RetrievalProfile)
@@ -60,15 +65,18 @@ class RetrievalProfileAdmin(Admin[RetrievalProfile]):
     def get_readonly_fields(
         self, request: HttpRequest, obj: RetrievalProfile | None = None
     ) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        # Another profile becomes the default by being made so; this one cannot just cease to be it.
-        return ("name", "is_default") if obj.is_default else ("name",)
+        return () if obj is None else ("name",)
+
+    def get_fields(self, request: HttpRequest, obj: RetrievalProfile | None = None) -> list[Any]:
+        fields = ["name", "dense_weight", "candidates", "passages"]
+        # The default stays it until another profile is made so.
+        return fields if obj is not None and obj.is_default else [*fields, "serves"]
 
     def has_delete_permission(self, request: HttpRequest, obj: RetrievalProfile | None = None) -> bool:
         return False
 
     def save_model(self, request: HttpRequest, obj: RetrievalProfile, form: Any, change: bool) -> None:
+        obj.is_default = form.cleaned_data.get("serves", False)
         made = revise(person(request), obj)
         obj.__dict__.update(made.__dict__)
 
