@@ -148,6 +148,11 @@ def outline(headings: Sequence[Heading], spans: Sequence[Span]) -> list[OutlineE
     ]
 
 
+def page_at(pages: Sequence[Page], offset: int) -> int | None:
+    """The number of the page that an offset stands on; None where the format has no pages."""
+    return next((page.number for page in reversed(pages) if page.start <= offset), None)
+
+
 def heading_path(headings: Sequence[Heading], offset: int) -> tuple[str, ...]:
     """The titles of the headings that an offset stands under, outermost first."""
     path: list[Heading] = []

@@ -45,7 +45,9 @@ class Notes:
     def kept(self, text: str) -> str:
         reader = MarkerReader()
         pieces = [*reader.feed(text), *reader.flush()]
-        return "".join(self.markers(piece) if isinstance(piece, Marker) else escape(piece) for piece in pieces)
+        return "".join(
+            self.markers(piece) if isinstance(piece, Marker) else escape(piece) for piece in pieces
+        )
 
     def markers(self, marker: Marker) -> str:
         known = [number for number in marker.numbers if number in self.links]

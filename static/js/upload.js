@@ -41,6 +41,7 @@ function visible(files) {
 }
 
 function take(files, input) {
+  if (!files.length) return;
   const slug = form.querySelector("[name=collection]").value;
   const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
   list.hidden = false;
@@ -146,3 +147,6 @@ function show(html, ids) {
     if (["ready", "failed"].includes(state.dataset.state)) ids.delete(state.id.replace("state-", ""));
   }
 }
+
+// Files that were chosen before this script had come.
+if (form) take([...form.querySelector("#files").files], form.querySelector("#files"));

@@ -1,6 +1,6 @@
 """What templates need to show an answer and its sources, or passages found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -9,13 +9,15 @@ from django.utils.safestring import SafeString
 
 from kb.core.models import Reader
 from kb.documents.models import Chunk, DocumentRevision
-from kb.documents.reading import heading_path
-from kb.search.answers import ShownAnswer, shown_to
+from kb.documents.reading import heading_path, page_at
+from kb.search.answers import ShownAnswer, ShownCitation, shown_to
 from kb.search.models import Answer
 from kb.search.rendering import answer_html
 from kb.search.snippets import Piece, snippet
 from retrieval.evidence import Passage
-from retrieval.spans import Heading
+from retrieval.spans import Heading, Page
+
+Layout = tuple[list[Page], list[Heading]]
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,25 @@ def passage_url(document_id: object, start: int, end: int, revision: int | None 
 def reply(reader: Reader, answer: Answer) -> Reply:
     """The answer as this reader may see it."""
     shown = shown_to(reader, answer)
-    paths = headings_of(shown)
-    sources = [
-        Source(
-            marker=cited.marker,
-            href=reverse("citation", args=[shown.id, cited.marker]),
-            title=cited.title,
-            page=cited.page,
-            headings=below(cited.title, heading_path(paths.get(cited.revision_id or 0, []), cited.start)),
-            quote=cited.quote,
-        )
-        if cited.visible
-        else Source(cited.marker)
-        for cited in shown.citations
-    ]
-    links = {source.marker: (source.href, described(source)) for source in sources if source.href}
+    layouts = layouts_of(shown)
+    sources = [source(shown, cited, layouts) for cited in shown.citations]
+    links = {each.marker: (each.href, described(each)) for each in sources if each.href}
     return Reply(shown, answer_html(shown.text, shown.model, links), sources)
+
+
+def source(shown: ShownAnswer, cited: ShownCitation, layouts: Mapping[int, Layout]) -> Source:
+    """The footnote; its page and headings are those of the quoted words, not of the whole passage."""
+    if not cited.visible:
+        return Source(cited.marker)
+    pages, headings = layouts.get(cited.revision_id or 0, ([], []))
+    return Source(
+        marker=cited.marker,
+        href=reverse("citation", args=[shown.id, cited.marker]),
+        title=cited.title,
+        page=page_at(pages, cited.start),
+        headings=below(cited.title, heading_path(headings, cited.start)),
+        quote=cited.quote,
+    )
 
 
 def below(title: str, headings: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,11 +90,14 @@ def described(source: Source) -> str:
     return f"{source.title}, page {source.page}" if source.page else source.title
 
 
-def headings_of(shown: ShownAnswer) -> dict[int, list[Heading]]:
-    """The headings of the cited revisions, by revision."""
+def layouts_of(shown: ShownAnswer) -> dict[int, Layout]:
+    """Pages and headings of the cited revisions, by revision."""
     ids = {cited.revision_id for cited in shown.citations if cited.revision_id}
-    rows = DocumentRevision.objects.filter(pk__in=ids).values_list("pk", "headings")
-    return {pk: [Heading(*heading) for heading in headings] for pk, headings in rows}
+    rows = DocumentRevision.objects.filter(pk__in=ids).values_list("pk", "pages", "headings")
+    return {
+        pk: ([Page(*page) for page in pages], [Heading(*heading) for heading in headings])
+        for pk, pages, headings in rows
+    }
 
 
 def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> list[Found]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kb.documents.reading import Segment, Text, blocks, heading_path, outline, part_at, parts
+from kb.documents.reading import Segment, Text, blocks, heading_path, outline, page_at, part_at, parts
 from retrieval.spans import Heading, Page
 
 TEXT = "Bread\n\nFlour and water.\nSalt too.\n\nSalt\n\nA pinch."
@@ -86,6 +86,12 @@ def test_an_outline_drops_levels_before_it_drowns() -> None:
     found = outline(headings, [(0, 1000), (1000, 2100)])
     assert [entry.title for entry in found] == [chapter.title for chapter in chapters]
     assert {entry.part for entry in found} == {1, 2}
+
+
+@pytest.mark.parametrize(("offset", "page"), [(0, 1), (9, 1), (10, 2), (99, 2)])
+def test_an_offset_stands_on_a_page(offset: int, page: int) -> None:
+    assert page_at([Page(1, 0, 8), Page(2, 10, 20)], offset) == page
+    assert page_at([], offset) is None
 
 
 def test_a_heading_path_leads_from_the_outermost() -> None:
