@@ -80,7 +80,7 @@ check: install-test  ## lint, types, layout, migrations, templates
 	.venv/bin/djlint --lint --quiet templates
 
 bench: .venv/.bench  ## measure what has a benchmark
-	$(VENV_PYTHON) -m pytest --benchmark-only
+	$(VENV_PYTHON) -m pytest tests/benchmarks --benchmark-group-by=func --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
 lock: install-test  ## resolve the requirements again, after a change of pyproject.toml
 	$(PIP) install --quiet "pip-tools>=7.5"
