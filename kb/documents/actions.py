@@ -20,7 +20,7 @@ from retrieval.loading import SUFFIXES
 
 @dataclass(frozen=True)
 class Added:
-    """`created` is False when the collection held the very same file already."""
+    """`created` is False when the collection held the very same file already, and nothing was to be done."""
 
     document: Document
     created: bool
@@ -61,6 +61,29 @@ def replace_document(
         queue(locked, new_revision(actor, locked, file, name, content_hash))
         record(actor, "replace", locked, filename=name)
     return locked
+
+
+def add_or_replace_document(
+    actor: User, collection: Collection, file: File[bytes], filename: str | None = None
+) -> Added:
+    """As `add_document`, but a file whose name the collection knows replaces that document.
+
+    Raises Problem where several documents have the name.
+    """
+    must_edit(actor, collection)
+    name = checked_name(file, filename)
+    named = list(collection.documents.select_related("collection", "current").filter(filename=name)[:2])
+    if len(named) > 1:
+        raise Problem(
+            "ambiguous", f"Several documents are called {name}: replace the one you mean on its page.", 409
+        )
+    if not named:
+        return add_document(actor, collection, file, name)
+    [document] = named
+    same = document.current is not None and document.current.sha256 == originals.sha256(file)
+    if same and document.state != Document.State.FAILED:
+        return Added(document, created=False)
+    return Added(replace_document(actor, document, file, name), created=True)
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pgvector import Vector
 from psycopg import sql
 
 from kb.indexes import pools
@@ -26,7 +27,7 @@ class PostgresDense:
     def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
         if k <= 0 or not scope:
             return NOTHING
-        literal = "[" + ",".join(map(repr, vector.tolist())) + "]"
+        literal = Vector(vector).to_text()
         ef_search = min(max(self.version.hnsw_ef_search, k), MOST_EF_SEARCH)
         with pools.transaction() as connected:
             connected.execute(sql.SQL("SET LOCAL hnsw.iterative_scan = relaxed_order"))

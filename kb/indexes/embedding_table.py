@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
+from pgvector import Vector
 from psycopg import sql
 
 from kb.indexes.models import IndexVersion
@@ -76,7 +77,7 @@ def write(
         "content_hash = excluded.content_hash, vector = excluded.vector, created_at = now(), "
         "worker = excluded.worker, backend = excluded.backend, number_format = excluded.number_format"
     ).format(sql.Identifier(version.table), sql.SQL(version.storage))
-    texts = ["[" + ",".join(map(repr, vector)) + "]" for vector in vectors.tolist()]
+    texts = [Vector(vector).to_text() for vector in vectors]
     chunks, collections, hashes = zip(*rows, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -5,7 +5,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 
 from kb.core.admin.base import ChangeList, display
 from kb.documents.admin import documents
@@ -29,7 +31,7 @@ class ProgressList(ChangeList):
 class DocumentAdmin(documents.DocumentAdmin):
     """Documents, with how many of their passages can be searched."""
 
-    list_display = ["title", "collection", "state_badge", "bar", "reason", "filename", "updated_at"]
+    list_display = ["title", "collection", "state_badge", "bar", "reason", "changed"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ProgressList
@@ -51,6 +53,12 @@ class DocumentAdmin(documents.DocumentAdmin):
     @display(description="Error")
     def reason(self, document: Document) -> str:
         return document.error[:120]
+
+    @display(description="Changed", ordering="updated_at")
+    def changed(self, document: Document) -> str:
+        return format_html(
+            '<span class="own-date">{}</span>', date_format(localtime(document.updated_at), "Y-m-d H:i")
+        )
 
     def change_view(
         self,

@@ -47,6 +47,22 @@ def test_a_directory_goes_in_once(admin: User, index: Index, folder: Path) -> No
     assert Collection.objects.get().owner == admin
 
 
+def test_replacing_by_name(admin: User, index: Index, folder: Path) -> None:
+    run("ingest", str(folder))
+    work_off()
+    assert run("ingest", "--replace", str(folder))["known"] == 2
+    (folder / "a.txt").write_text("Cake is baked from eggs.")
+    report = run("ingest", "--replace", str(folder))
+    work_off()
+    assert (report["known"], Document.objects.count()) == (1, 2)
+    document = Document.objects.select_related("current").get(filename="a.txt")
+    assert (document.current.number, document.current.text) == (2, "Cake is baked from eggs.")
+    (folder / "below" / "a.txt").write_text("Another of that name.")
+    run("ingest", str(folder / "below" / "a.txt"))
+    with pytest.raises(SystemExit):
+        call_command("ingest", "--replace", str(folder / "a.txt"), stdout=StringIO(), stderr=StringIO())
+
+
 def test_failures_are_listed_and_end_with_status_1(admin: User, index: Index, folder: Path) -> None:
     out = StringIO()
     with pytest.raises(SystemExit) as ended:

@@ -4,6 +4,8 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from kb.core.health import workers_alive
 from kb.core.models import Collection, User
 from kb.core.people import acting
 from kb.core.problems import Problem
-from kb.documents.actions import add_document
+from kb.documents.actions import Added, add_document, add_or_replace_document
 from kb.documents.models import Document
 from kb.documents.uploading import Tally, files, unfinished
 
@@ -35,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--as", dest="username", metavar="USER", help="who uploads; default: the administrator"
         )
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="a file replaces the document of its name in the collection",
+        )
         parser.add_argument("--wait", action="store_true", help="until every document is ready or failed")
         parser.add_argument("--json", action="store_true", help="one object on standard output")
 
@@ -42,7 +49,8 @@ class Command(BaseCommand):
         try:
             actor = acting(options["username"])
             collection = chosen(actor, options["collection"])
-            tally = self.upload(actor, collection, options["paths"])
+            put = add_or_replace_document if options["replace"] else add_document
+            tally = self.upload(partial(put, actor, collection), options["paths"])
             if options["wait"]:
                 self.wait(tally)
         except Problem as problem:
@@ -52,12 +60,12 @@ class Command(BaseCommand):
         if report["failed"]:
             sys.exit(1)
 
-    def upload(self, actor: User, collection: Collection, paths: list[Path]) -> Tally:
+    def upload(self, put: Callable[[File[bytes]], Added], paths: list[Path]) -> Tally:
         tally = Tally()
         for path in tqdm(files(paths, tally), desc="Uploading", unit="file", file=sys.stderr, disable=None):
             try:
                 with path.open("rb") as opened:
-                    added = add_document(actor, collection, File(opened, name=path.name))
+                    added = put(File(opened, name=path.name))
             except Problem as problem:
                 tally.refused.append((path, problem.code, problem.message))
             except OSError as error:
