@@ -116,7 +116,7 @@ def worker_children(site: Site) -> list[Child]:
     )
     embed = celery(*("worker", "-n", "embed@%h", "-Q", "embed", "--pool", "solo", *QUIET))
     # After the web: all of them reading their modules at once would keep the first page waiting.
-    worker = partial(Child, start_order=3, stop_order=2, stop_seconds=30, replaced_with="valkey")
+    worker = partial(Child, start_order=3, stop_order=2, stop_seconds=25, replaced_with="valkey")
     return [
         worker("parse", parse, silent_after=max(SILENT_SECONDS, site.parse_seconds + 60), asked_by="beat"),
         worker("embed", embed, silent_after=SILENT_SECONDS, asked_by="parse"),

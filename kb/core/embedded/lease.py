@@ -91,11 +91,13 @@ def start(home: Path) -> subprocess.Popen[bytes]:
 
 def release(home: Path, share: Share, started: subprocess.Popen[bytes] | None) -> None:
     """Gives up our share, and stops the server where that was the last; somebody else does otherwise."""
-    if share.is_last():
-        pid = postgres.running_pid(home)
-        if started is not None and started.poll() is None:
-            started.send_signal(postgres.FAST_SHUTDOWN)
+    try:
+        if not share.is_last():
+            return
+        pid = postgres.running_pid(home) if started is None or started.poll() is not None else started.pid
+        if pid is not None:
+            postgres.stop(home, pid)
+        if started is not None:
             started.wait(timeout=60)
-        elif pid is not None:
-            postgres.stop(pid)
-    share.close()
+    finally:
+        share.close()

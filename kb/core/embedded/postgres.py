@@ -9,6 +9,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -259,14 +260,13 @@ def log(home: Path) -> Path:
     return home / "logs" / "postgres.log"
 
 
-def stop(pid: int, seconds: float = 60) -> None:
+def stop(home: Path, pid: int, seconds: float = 60) -> None:
     """Asks the server with this pid to stop (open transactions are rolled back) and waits for it."""
-    try:
+    data = layout.postgres_data(home)
+    deadline = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
         os.kill(pid, FAST_SHUTDOWN)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            time.sleep(0.05)
-        raise EmbeddedServiceError(f"PostgreSQL (process {pid}) did not stop in {seconds:.0f} s.")
-    except ProcessLookupError:
-        return
+    while serves(pid, data):
+        if time.monotonic() > deadline:
+            raise EmbeddedServiceError(f"PostgreSQL (process {pid}) did not stop in {seconds:.0f} s.")
+        time.sleep(0.05)

@@ -18,6 +18,7 @@ TICK_SECONDS = 0.1
 REPLACE_SECONDS = 10.0
 TRY_AGAIN_SECONDS = 0.5
 DISK_SECONDS = 60.0
+EXPLAIN_SECONDS = 3.0
 
 Report = Callable[[str], None]
 
@@ -209,8 +210,7 @@ class Supervisor:
     def stop(self, group: list[Running], hurried: Callable[[], bool]) -> None:
         for running in group:
             running.ask_to_stop()
-        while not hurried() and any(not self.overdue(running) for running in self.alive(group)):
-            self.events.wait(TICK_SECONDS)
+        self.wait_politely(group, hurried)
         deadline = time.monotonic() + REPLACE_SECONDS
         for running in self.alive(group):
             self.report(f"{running.child.name}: does not stop in time, is ended")
@@ -221,6 +221,16 @@ class Supervisor:
             running.kill_group()
         for running in group:
             self.events.drain(running.child.name)
+
+    def wait_politely(self, group: list[Running], hurried: Callable[[], bool]) -> None:
+        """Returns when all have ended, when their time is over, or when the person is in a hurry."""
+        explain_at = time.monotonic() + EXPLAIN_SECONDS
+        while not hurried() and any(not self.overdue(running) for running in self.alive(group)):
+            self.events.wait(TICK_SECONDS)
+            if time.monotonic() > explain_at and (busy := self.alive(group)):
+                names = ", ".join(running.child.name for running in busy)
+                self.report(f"{names}: finishing what was begun; Ctrl-C again ends it at once")
+                explain_at = float("inf")
 
     @staticmethod
     def alive(group: list[Running]) -> list[Running]:
