@@ -84,7 +84,7 @@ function complete(draft, data) {
   draft.finish(data.html);
   history.replaceState(null, "", data.url);
   status.textContent = announced(data);
-  box.value = "";
+  if (data.state !== "failed") box.value = "";
 }
 
 function announced(data) {
