@@ -23,23 +23,24 @@ class Command(BaseCommand):
         self.connect()
         with preparing.alone():
             self.migrate()
-            login = preparing.first_administrator()
+            self.make_administrator()
             call_command("ensure_index", stdout=self.stderr)
-        if login:
+            if not (options["skip_static"] or settings.DEBUG or preparing.static_is_current()):
+                call_command("collectstatic", interactive=False, verbosity=0)
+                preparing.collected().write_text(preparing.static_sources())
+
+    def make_administrator(self) -> None:
+        if login := preparing.first_administrator():
             self.stdout.write(
                 f"Sign in as {login.username} with the password {login.password} (it is shown only this once)"
             )
-        if not (options["skip_static"] or settings.DEBUG or preparing.static_is_current()):
-            call_command("collectstatic", interactive=False, verbosity=0)
-            preparing.collected().write_text(preparing.static_sources())
 
     def connect(self) -> None:
         try:
             connection.ensure_connection()
         except OperationalError as error:
-            raise CommandError(
-                f"cannot reach the database (DATABASE_URL): {str(error).strip()}"
-            ) from error
+            reason = " ".join(str(error).split())
+            raise CommandError(f"cannot reach the database (DATABASE_URL): {reason}") from error
 
     def migrate(self) -> None:
         try:
