@@ -96,7 +96,7 @@ class Admin(ModelAdmin[M]):
         self, request: HttpRequest, form: forms.Form, title: str, submit: str, **context: Any
     ) -> TemplateResponse:
         """A page with a form of one's own, set like the admin's."""
-        page = {"opts": self.model._meta, "title": title, "form": form, "submit": submit, **context}
+        page = {"opts": self.model._meta, "title": title, "form": form, "submit_label": submit, **context}
         status = 400 if form.errors else 200
         return self.page(request, "admin/form_page.html", page, status)
 
@@ -133,7 +133,7 @@ class ReadOnlyInline(TabularInline[Child, M]):
     extra = 0
     can_delete = False
     show_change_link = True
-    tab = False
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False

@@ -39,7 +39,7 @@ class UserAdmin(SuperuserOnly[User], DjangoUserAdmin[User]):
     list_filter = ["is_active", "is_staff", "is_superuser"]
     search_fields = ["username", "email"]
     readonly_fields = ["last_login", "date_joined"]
-    filter_horizontal = ["user_permissions"]
+    filter_horizontal = ()
     fieldsets = [
         (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),
         ("Rights", {"fields": ["is_active", "is_staff", "is_superuser", "user_permissions"]}),

@@ -14,6 +14,14 @@ from kb.search.models import Answer, Interaction, Query
 ANSWER_COLOURS = {"answered": "success", "declined": "info", "failed": "danger", "cancelled": "warning"}
 
 
+STAGES = ("embed", "dense", "lexical", "fuse", "fetch")
+
+
+def place(stage: str) -> int:
+    """Where a stage stands in a search; unknown ones come last."""
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
+
+
 @admin.register(Query)
 class QueryAdmin(ReadOnly[Query]):
     """Questions and searches: one's own, or all for administrators with all rights."""
@@ -50,10 +58,13 @@ class QueryAdmin(ReadOnly[Query]):
 
     @display(description="Stages")
     def stage_times(self, query: Query) -> str:
-        stages = [(name, took) for name, took in query.stages.items() if name != "total"]
-        return render_to_string(
-            "admin/search/stages.html", {"stages": stages, "total": query.stages.get("total")}
-        )
+        total = query.stages.get("total")
+        names = [name for name in sorted(query.stages, key=place) if name != "total"]
+        # The arms run side by side: the shares may add up to more than the whole.
+        stages = [
+            (name, query.stages[name], min(100, 100 * query.stages[name] / total)) for name in names if total
+        ]
+        return render_to_string("admin/search/stages.html", {"stages": stages, "total": total})
 
     @display(description="Answer")
     def answer_link(self, query: Query) -> str:
@@ -72,15 +83,15 @@ class InteractionInline(ReadOnlyInline[Interaction, Answer]):
 class AnswerAdmin(ReadOnly[Answer]):
     """Answers with their footnotes; what a person may not see is taken out here as everywhere."""
 
-    list_display = ["question", "state_badge", "model", "confidence", "removed_markers", "created_at"]
+    list_display = ["question", "state_badge", "model", "confidence_share", "removed_markers", "created_at"]
     list_filter = ["state", "model"]
     list_select_related = ["query"]
     search_fields = ["query__text"]
     date_hierarchy = "created_at"
     inlines = [InteractionInline]
-    readonly_fields = ("question", "shown")
+    readonly_fields = ("question", "shown", "confidence_share")
     fields = (
-        "question", "shown", "state", "error", "model", "confidence", "removed_markers",
+        "question", "shown", "state", "error", "model", "confidence_share", "removed_markers",
         ("prompt_tokens", "completion_tokens"), "query", "created_at",
     )  # fmt: skip
 
@@ -106,6 +117,10 @@ class AnswerAdmin(ReadOnly[Answer]):
     @display(description="State", ordering="state", label=ANSWER_COLOURS)
     def state_badge(self, answer: Answer) -> tuple[str, str]:
         return answer.state, answer.get_state_display()
+
+    @display(description="Confidence", ordering="confidence")
+    def confidence_share(self, answer: Answer) -> str:
+        return "–" if answer.confidence is None else f"{answer.confidence:.2f}"
 
     @display(description="Answer")
     def shown(self, answer: Any) -> str:

@@ -35,6 +35,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     states = [(state, label, counts.get(state, 0)) for state, label in Document.State.choices]
     jobs = EmbeddingJob.objects.filter(version=F("version__index__live_version"))
     return context | {
+        "title": "Overview",
         "states": states,
         "checks": readiness(),
         "workers": Heartbeat.objects.all().fresh().order_by("queue", "worker"),

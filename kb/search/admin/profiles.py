@@ -10,9 +10,9 @@ from django.shortcuts import redirect
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldBooleanWidget
 
 from kb.core.admin.base import Admin, person
+from kb.search.actions import revise_profile
 from kb.search.engine import MOST_RESULTS
 from kb.search.models import RetrievalProfile
-from kb.search.profiles import revise
 
 
 class ProfileForm(forms.ModelForm[RetrievalProfile]):
@@ -77,7 +77,7 @@ class RetrievalProfileAdmin(Admin[RetrievalProfile]):
 
     def save_model(self, request: HttpRequest, obj: RetrievalProfile, form: Any, change: bool) -> None:
         obj.is_default = form.cleaned_data.get("serves", False)
-        made = revise(person(request), obj)
+        made = revise_profile(person(request), obj)
         obj.__dict__.update(made.__dict__)
 
     def response_change(self, request: HttpRequest, obj: RetrievalProfile) -> HttpResponse:
