@@ -39,4 +39,4 @@ def last_words(path: Path, begin: int = 0, status: int = 1) -> str:
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     text = "\n".join(lines).lower()
     meaning = next((meaning for words, meaning in MEANINGS if words in text), None)
-    return meaning or killed or (lines[-1][:300] if lines else "")
+    return meaning or killed or (lines[-1].removeprefix("CommandError: ")[:400] if lines else "")
