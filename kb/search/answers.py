@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
 from uuid import UUID
@@ -14,6 +14,7 @@ from openai import OpenAI
 
 from kb.core.models import Reader
 from kb.documents.models import Document
+from kb.documents.reading import page_at
 from kb.indexes import providers
 from kb.indexes.models import EmbeddingModel
 from kb.search.engine import Results, default_profile, search
@@ -23,6 +24,7 @@ from retrieval.answering import Answerer, AnswerEvent, AnswerFailed, Cited, Fini
 from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.answering.generative import GenerativeAnswerer
 from retrieval.evidence import Passage
+from retrieval.spans import Page
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> It
     yield Started(results)
     try:
         with closing(answering(results)) as events:
-            for event in events:
+            for event in map(draft.placed, events):
                 draft.take(event)
                 if not isinstance(event, Finished):
                     yield event
@@ -99,6 +101,13 @@ class Draft:
         self.cited: list[Cited] = []
         self.closest: tuple[Passage, ...] = ()
 
+    def placed(self, event: AnswerEvent) -> AnswerEvent:
+        """A footnote with the page that its quote stands on: a chunk may run over several."""
+        if not isinstance(event, Cited):
+            return event
+        pages = [Page(*page) for page in self.results.sources[event.passage.chunk_id].revision.pages]
+        return replace(event, passage=replace(event.passage, page=page_at(pages, event.start)))
+
     def take(self, event: AnswerEvent) -> None:
         match event:
             case TextDelta(text):
@@ -140,7 +149,7 @@ class Draft:
             start=cited.start,
             end=cited.end,
             quote=cited.quote,
-            page=source.page,
+            page=cited.passage.page,
         )
 
 

@@ -143,7 +143,7 @@ def default_profile() -> RetrievalProfile:
 
 def fetched(user: Reader, hits: Sequence[Hit]) -> tuple[dict[int, Chunk], tuple[Passage, ...]]:
     """The rows of the hits, permission checked once more; what has gone meanwhile is left out."""
-    visible = Chunk.objects.visible_to(user).select_related("document")
+    visible = Chunk.objects.visible_to(user).select_related("document", "revision").defer("revision__text")
     rows = {chunk.pk: chunk for chunk in visible.filter(pk__in=[hit.chunk_id for hit in hits])}
     return rows, tuple(passage(hit, rows[hit.chunk_id]) for hit in hits if hit.chunk_id in rows)
 

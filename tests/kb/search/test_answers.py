@@ -70,6 +70,26 @@ def test_events_come_in_order_and_the_answer_is_stored(
     assert stored.text.startswith("Bread is baked")
 
 
+def test_a_footnote_names_the_page_that_its_quote_stands_on(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = ingest(alice, collection, "bread.txt", BREAD)
+    second = BREAD.index("It rests")
+    document.current.pages = [[1, 0, second], [2, second, len(BREAD)]]
+    document.current.save()
+
+    class QuotingTheSecondSentence:
+        def answer(self, question: str, passages: list) -> object:
+            cited = Cited(1, passages[0], second, len(BREAD), BREAD[second:])
+            yield cited
+            yield Finished(f"{cited.quote} [1]", (cited,), declined=False, model="scripted")
+
+    monkeypatch.setattr(answers, "answerer", lambda results: QuotingTheSecondSentence())
+    events = list(ask(alice, "How long does bread rest?"))
+    assert [event.passage.page for event in events if isinstance(event, Cited)] == [2]
+    assert Citation.objects.get().page == 2
+
+
 def check_footnotes(answer: Answer) -> None:
     for citation in answer.citations.select_related("revision"):
         assert citation.revision.text[citation.start : citation.end] == citation.quote
