@@ -33,10 +33,9 @@ def method_problem(response: HttpResponseBase) -> HttpResponseBase:
     """The response, or a problem in its place if it says that the method is not allowed here."""
     if response.status_code != 405:
         return response
-    refusal = problem_json.respond(
-        Problem("method_not_allowed", f"Only these methods are allowed here: {response['Allow']}.", 405)
-    )
-    refusal["Allow"] = response["Allow"]
+    allowed = ", ".join(sorted(response["Allow"].split(", ")))
+    refusal = problem_json.respond(Problem("method_not_allowed", f"Only {allowed} can be used here.", 405))
+    refusal["Allow"] = allowed
     return refusal
 
 
