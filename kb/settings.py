@@ -6,10 +6,12 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 from csp.constants import NONE, SELF
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from kb.core import environment
 from kb.core.embedded import layout
+from kb.core.navigation import sidebar
 
 # Lets Django's generic classes take type arguments at run time too.
 django_stubs_ext.monkeypatch()
@@ -120,6 +122,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False
 INVITATION_DAYS = 14
 
 # Safety -----------------------------------------------------------------------------------------
@@ -233,6 +236,25 @@ LOGGING = {
 UNFOLD = {
     "SITE_TITLE": "Footnote",
     "SITE_HEADER": "Footnote",
-    "SITE_URL": "/",
+    "SITE_URL": reverse_lazy("ask"),
     "SITE_SYMBOL": "menu_book",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("favicon.svg")}],
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "kb.search.admin.dashboard.dashboard",
+    "SIDEBAR": sidebar(),
+    "COLORS": {
+        "primary": {
+            "50": "#fdf5f2",
+            "100": "#fae8e1",
+            "200": "#f4d1c4",
+            "300": "#eab19b",
+            "400": "#dc8568",
+            "500": "#c9613f",
+            "600": "#a8432a",
+            "700": "#8f2d1a",
+            "800": "#752717",
+            "900": "#602418",
+            "950": "#34100a",
+        }
+    },
 }

@@ -18,7 +18,7 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 WORK = {
     "core": {
         "auditing", "authentication", "beating", "command_line", "embedded", "environment", "health",
-        "middleware", "pagination", "people", "preparing", "problem_json", "problems", "supervising",
+        "middleware", "navigation", "pagination", "people", "preparing", "problem_json", "problems", "supervising",
         "supervision", "waking",
     },
     "documents": {"chunks", "originals", "parsing", "reading", "signals"},

@@ -1,0 +1,59 @@
+"""The admin's sidebar: which lists stand where, and who is shown them."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+Link: TypeAlias = tuple[str, str, str]
+"""Title, icon (of Material Symbols), and `app_model`."""
+
+SECTIONS: dict[str, list[Link]] = {
+    "Corpus": [
+        ("Collections", "folder_open", "core_collection"),
+        ("Documents", "description", "documents_document"),
+        ("Chunks", "notes", "documents_chunk"),
+    ],
+    "Indexes": [
+        ("Indexes", "stacks", "indexes_index"),
+        ("Versions", "history", "indexes_indexversion"),
+        ("Embedding models", "neurology", "indexes_embeddingmodel"),
+        ("Embedding queue", "pending_actions", "indexes_embeddingjob"),
+    ],
+    "Questions": [
+        ("Queries", "search", "search_query"),
+        ("Answers", "format_quote", "search_answer"),
+        ("Retrieval profiles", "tune", "search_retrievalprofile"),
+    ],
+    "Access": [
+        ("People", "group", "core_user"),
+        ("Invitations", "mail", "core_invitation"),
+        ("API keys", "key", "core_apikey"),
+        ("Audit log", "receipt_long", "core_auditentry"),
+        ("Workers", "monitor_heart", "core_heartbeat"),
+    ],
+}
+SUPERUSERS_ONLY = {"core_user", "core_invitation", "core_auditentry"}
+
+
+def sidebar() -> dict[str, Any]:
+    """The sidebar as unfold's settings have it."""
+    overview = {"title": "Overview", "icon": "dashboard", "link": reverse_lazy("admin:index")}
+    sections = [
+        {"title": title, "separator": True, "items": [item(*link) for link in links]}
+        for title, links in SECTIONS.items()
+    ]
+    return {"show_search": False, "navigation": [{"items": [overview]}, *sections]}
+
+
+def item(title: str, icon: str, model: str) -> dict[str, Any]:
+    link = reverse_lazy(f"admin:{model}_changelist")
+    return {"title": title, "icon": icon, "link": link, "permission": shown(model)}
+
+
+def shown(model: str) -> Callable[[HttpRequest], bool]:
+    app, _, name = model.partition("_")
+    if model in SUPERUSERS_ONLY:
+        return lambda request: bool(request.user.is_superuser)
+    return lambda request: request.user.has_perm(f"{app}.view_{name}")
