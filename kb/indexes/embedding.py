@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,14 +56,18 @@ def content_hash(model: EmbeddingModel, rendered_hash: bytes | memoryview) -> by
     return hashlib.sha256(model.document_prompt.encode() + bytes(rendered_hash)).digest()
 
 
-def embed_for(version: IndexVersion, seconds: float) -> bool:
-    """Works on the version's queue for about `seconds`. Returns whether there is more to do."""
+def embed_for(version: IndexVersion, seconds: float, stopping: Callable[[], object] = bool) -> bool:
+    """Works on the version's queue for about `seconds`, or until `stopping()` between two batches.
+
+    Returns whether there may be more to do.
+    """
     deadline = time.monotonic() + seconds
-    while inputs := lease(version):
+    while time.monotonic() < deadline and not stopping():
+        inputs = lease(version)
+        if not inputs:
+            return False
         embed_batch(version, inputs)
-        if time.monotonic() > deadline:
-            return True
-    return False
+    return True
 
 
 def embed_batch(

@@ -1,6 +1,7 @@
 """Celery's side of embedding; a task works for a while and sends its successor."""
 
 from celery import shared_task
+from celery.worker import state
 
 from kb.core.waking import wake
 from kb.indexes import embedding
@@ -13,8 +14,15 @@ SECONDS_PER_TASK = 20
 def embed_chunks_task(version_id: int) -> None:
     """Works on a version's queue; a second task for the same version finds other jobs, or none."""
     version = IndexVersion.objects.maintained().select_related("model").filter(pk=version_id).first()
-    if version is not None and embedding.embed_for(version, SECONDS_PER_TASK):
+    if version is not None and embedding.embed_for(version, SECONDS_PER_TASK, stopping):
         wake(embed_chunks_task, version_id)
+
+
+def stopping() -> bool:
+    """Whether this worker was asked to stop: a solo pool learns of it only between batches."""
+    # Celery writes an exit status there, and that of a good end is 0.
+    wishes = (state.should_stop, state.should_terminate)
+    return any(wish is not None and wish is not False for wish in wishes)
 
 
 @shared_task(soft_time_limit=60, time_limit=90)

@@ -1,6 +1,7 @@
 """Documents go in, are replaced, retried and deleted; the same input gives the same chunks."""
 
 import pytest
+from celery.worker import state
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -18,6 +19,7 @@ from kb.documents.actions import (
 from kb.documents.models import Chunk, Document
 from kb.indexes import embedding, embedding_table
 from kb.indexes.models import EmbeddingJob, Index, PostingBlock, Tombstone
+from kb.indexes.tasks import stopping
 from tests.conftest import ingest, load_here, work_off
 
 pytestmark = pytest.mark.django_db
@@ -289,3 +291,17 @@ def test_a_poison_document_fails_with_its_reason_and_blocks_nobody(
     work_off()
     bad.refresh_from_db()
     assert bad.state == Document.State.READY
+
+
+def test_a_worker_that_is_to_stop_takes_no_further_batch(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = add_document(alice, collection, ContentFile(THREE.encode(), "fruit.txt")).document
+    parsing.parse(document.pk, load_here)
+    monkeypatch.setattr(state, "should_stop", 0)  # the exit status of a good end
+    assert stopping()
+    assert embedding.embed_for(index.live_version, 60, stopping)
+    assert vectors(index) == {}
+    monkeypatch.setattr(state, "should_stop", None)
+    assert not embedding.embed_for(index.live_version, 60, stopping)
+    assert vectors(index)
