@@ -19,6 +19,7 @@ from kb.indexes.actions import ensure_default_index
 from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load
 from retrieval.spans import LoadedText
+from tests.live import Site
 
 ROOT = Path(__file__).parent.parent
 
@@ -127,3 +128,15 @@ def ingest(actor: User, collection: Collection, name: str, content: str | bytes)
     work_off()
     document.refresh_from_db()
     return document
+
+
+@pytest.fixture(scope="session")
+def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`manage.py up` with its own database, broker and workers, and with the real embedding model."""
+    # A killed worker's claim is taken over after a time that goes by how long parsing may take.
+    site = Site(tmp_path_factory.mktemp("site"), PARSE_SECONDS="5")
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()

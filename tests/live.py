@@ -20,7 +20,7 @@ from kb.core.embedded import layout
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 120
-NOT_OURS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+NOT_OURS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "EMBEDDER"}
 T = TypeVar("T")
 
 
@@ -43,6 +43,8 @@ def until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
 
 class Site:
     """One `up` and what it started."""
+
+    username = "admin"
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home, self.port = home, free_port()

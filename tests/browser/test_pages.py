@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Site
+from tests.live import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 

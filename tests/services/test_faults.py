@@ -1,6 +1,5 @@
 """Whatever dies, every document gets ready by itself, with one set of chunks and one vector each."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,6 @@ from tests.live import Site, until
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
 
 DOCUMENTS = 12
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("faults"), PARSE_SECONDS="5")
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -60,46 +49,49 @@ def embedded(site: Site) -> int:
     return int(count)
 
 
-def test_a_killed_embed_worker(site: Site, folder: Path) -> None:
-    before = embedded(site)
-    put_in(site, folder)
+def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
+    before = embedded(live_site)
+    put_in(live_site, folder)
     until(
-        lambda: site.sql("SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"),
+        lambda: live_site.sql("SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"),
         "a leased job",
     )
-    site.kill("embed")
-    check_all_is_well(site, folder)
-    assert embedded(site) > before
+    live_site.kill("embed")
+    check_all_is_well(live_site, folder)
+    assert embedded(live_site) > before
 
 
-def test_a_killed_and_emptied_broker(site: Site, folder: Path) -> None:
-    put_in(site, folder)
-    site.kill("valkey")
-    check_all_is_well(site, folder)
-
-
-@pytest.mark.slow
-def test_a_killed_parse_worker(site: Site, folder: Path) -> None:
-    put_in(site, folder)
-    site.kill("parse")
-    check_all_is_well(site, folder)
+def test_a_killed_and_emptied_broker(live_site: Site, folder: Path) -> None:
+    put_in(live_site, folder)
+    live_site.kill("valkey")
+    check_all_is_well(live_site, folder)
 
 
 @pytest.mark.slow
-def test_a_killed_database(site: Site, folder: Path) -> None:
-    put_in(site, folder)
-    site.kill("postgres")
-    until(site.database_answers, "the database to answer again")
-    check_all_is_well(site, folder)
+def test_a_killed_parse_worker(live_site: Site, folder: Path) -> None:
+    put_in(live_site, folder)
+    live_site.kill("parse")
+    check_all_is_well(live_site, folder)
+
+
+@pytest.mark.slow
+def test_a_killed_database(live_site: Site, folder: Path) -> None:
+    put_in(live_site, folder)
+    live_site.kill("postgres")
+    until(live_site.database_answers, "the database to answer again")
+    check_all_is_well(live_site, folder)
+
+
+def every_one(found: list[list[int]]) -> list[int]:
+    """The processes, once each name has one."""
+    return [pid for pids in found for pid in pids] if all(found) else []
 
 
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     other = Site(tmp_path / "other", EMBEDDER="hashing")
     other.start()
-    pids = [
-        pid for name in ("postgres", "valkey", "web", "parse", "embed", "beat") for pid in other.pids(name)
-    ]
-    assert len(pids) == 6
+    names = ("postgres", "valkey", "web", "parse", "embed", "beat")
+    pids = until(lambda: every_one([other.pids(name) for name in names]), "all processes")
     other.stop()
     assert other.process.returncode == 0
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
