@@ -47,11 +47,11 @@ def free_slug(name: str) -> str:
     return f"{base}-{secrets.token_hex(3)}"
 
 
-def save_checked(collection: Collection) -> None:
+def save_checked(collection: Collection, fields: Sequence[str] | None = None) -> None:
     try:
         collection.full_clean(validate_unique=False)
         with transaction.atomic():
-            collection.save()
+            collection.save(update_fields=fields)
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise Problem("invalid", f"{field}: {' '.join(messages)}", field=field) from error
@@ -61,13 +61,14 @@ def save_checked(collection: Collection) -> None:
 
 @transaction.atomic
 def change_collection(actor: User, collection: Collection, **fields: str) -> Collection:
-    """Changes name, description or visibility of a collection that `actor` owns."""
+    """Changes name, description or visibility of a collection that `actor` owns; leaves the others alone."""
     must_own(actor, collection)
     if unknown := set(fields) - {"name", "description", "visibility"}:
         raise Problem("invalid", f"These cannot be changed: {', '.join(sorted(unknown))}.")
     for field, value in fields.items():
         setattr(collection, field, value)
-    save_checked(collection)
+    # Not the whole row: `collection` may have been read before somebody withdrew its visibility.
+    save_checked(collection, list(fields))
     record(actor, "change", collection, **fields)
     return collection
 
@@ -76,8 +77,12 @@ def change_collection(actor: User, collection: Collection, **fields: str) -> Col
 def delete_collection(actor: User, collection: Collection) -> None:
     """Deletes a collection that `actor` owns, with everything in it."""
     must_own(actor, collection)
-    record(actor, "delete", collection)
-    collection.delete()
+    # Who writes into the collection holds it (kb.core.holding): they end first, or find it gone.
+    locked = Collection.objects.select_for_update().filter(pk=collection.pk).first()
+    if locked is None:
+        raise not_found("collection")
+    record(actor, "delete", locked)
+    locked.delete()
 
 
 def must_own(actor: User, collection: Collection) -> None:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from kb.core.auditing import record
+from kb.core.holding import held
 from kb.core.models import Collection, User
 from kb.core.problems import Problem, not_found
 from kb.core.waking import wake_on_commit
@@ -35,6 +36,8 @@ def add_document(
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
+        if not held(Collection, [collection.pk]):
+            raise not_found("collection")
         same = Document.objects.filter(
             collection=collection, filename=name, revisions__sha256=content_hash
         ).exclude(state=Document.State.FAILED)
@@ -177,6 +180,8 @@ def next_number(document: Document) -> int:
 
 
 def locked_document(document: Document) -> Document:
+    """The row as it is now, in a collection that stays. Raises Problem if either is gone."""
+    held(Collection, [document.collection_id])
     found = Document.objects.select_for_update().filter(pk=document.pk).first()
     if found is None:
         raise not_found("document")

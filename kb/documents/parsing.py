@@ -14,6 +14,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from kb.core.holding import held
+from kb.core.models import Collection
 from kb.core.problems import Problem
 from kb.documents import chunks
 from kb.documents.models import Chunking, Document, DocumentRevision
@@ -119,8 +121,10 @@ def wanted_chunkings(document: Document) -> list[Chunking]:
 
 def mine(document: Document) -> Document | None:
     """The locked row, if this claim still holds: not deleted, replaced, retried or taken over meanwhile."""
+    held(Collection, [document.collection_id])
     return (
-        Document.objects.select_for_update()
+        # The weaker lock lets footnotes refer to the document while its new chunks are written.
+        Document.objects.select_for_update(no_key=True)
         .filter(
             pk=document.pk,
             state=Document.State.PARSING,

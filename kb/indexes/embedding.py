@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from kb.core.beating import beat
+from kb.core.holding import held
 from kb.documents.models import Chunk, Document
 from kb.indexes import embedding_table, providers
 from kb.indexes.embedding_table import Origin
@@ -126,10 +127,7 @@ def lease(version: IndexVersion, most: int = BATCH) -> list[Input]:
 @transaction.atomic
 def write(version: IndexVersion, inputs: Sequence[Input], vectors: NDArray[np.float32], made: Origin) -> None:
     """Vectors in, jobs out. Chunks deleted meanwhile are left out; the others cannot go before the commit."""
-    ids = [given.chunk_id for given in inputs]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM documents_chunk WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [ids])
-        alive = {chunk_id for (chunk_id,) in cursor.fetchall()}
+    alive = held(Chunk, [given.chunk_id for given in inputs])
     kept = [place for place, given in enumerate(inputs) if given.chunk_id in alive]
     if kept:
         rows = [

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import transaction
 from openai import OpenAI
 
-from kb.core.models import Reader
+from kb.core.holding import held
+from kb.core.models import Collection, Reader
 from kb.documents.models import Document
 from kb.documents.reading import page_at
 from kb.indexes import providers
@@ -126,11 +127,9 @@ class Draft:
     def store(self) -> None:
         """Writes answer and footnotes. A source deleted while the answer was made is left out at once."""
         self.answer.save()
-        alive = set(
-            Document.objects.select_for_update(of=["self"])
-            .filter(pk__in={cited.passage.document_id for cited in self.cited})
-            .values_list("pk", flat=True)
-        )
+        sources = [self.results.sources[cited.passage.chunk_id] for cited in self.cited]
+        held(Collection, {source.collection_id for source in sources})
+        alive = held(Document, {source.document_id for source in sources})
         kept = [cited for cited in self.cited if UUID(cited.passage.document_id) in alive]
         if len(kept) < len(self.cited):
             self.answer.text = redacted(self.answer.text, {cited.marker for cited in kept})

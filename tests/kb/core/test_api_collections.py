@@ -2,6 +2,7 @@
 
 import pytest
 
+from kb.core.actions import change_collection
 from kb.core.models import Collection, Membership
 
 COLLECTIONS = "/api/v1/collections"
@@ -160,3 +161,11 @@ def test_a_cursor_that_is_none_is_refused(as_user, alice, problem, cursor):
 @pytest.mark.parametrize("limit", ["0", "-1", "101", "many"])
 def test_limits_are_bounded(client, db, problem, limit):
     problem(client.get(COLLECTIONS, {"limit": limit}), 422)
+
+
+def test_a_change_leaves_alone_what_somebody_else_changed_meanwhile(alice, collection):
+    stale = Collection.objects.get(pk=collection.pk)
+    change_collection(alice, collection, visibility=Collection.Visibility.PRIVATE)
+    change_collection(alice, stale, name="Essays")
+    collection.refresh_from_db()
+    assert (collection.name, collection.visibility) == ("Essays", Collection.Visibility.PRIVATE)
