@@ -6,7 +6,7 @@ from pathlib import PurePath
 from django.conf import settings
 from django.core.files import File
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from kb.core.auditing import record
 from kb.core.holding import held
@@ -38,10 +38,8 @@ def add_document(
     with transaction.atomic(), originals.locked(content_hash):
         if not held(Collection, [collection.pk]):
             raise not_found("collection")
-        same = Document.objects.filter(
-            collection=collection, filename=name, revisions__sha256=content_hash
-        ).exclude(state=Document.State.FAILED)
-        if found := same.first():
+        same = Document.objects.filter(newest_is(content_hash), collection=collection, filename=name)
+        if found := same.exclude(state=Document.State.FAILED).first():
             return Added(found, created=False)
         document = Document.objects.create(
             collection=collection, title=PurePath(name).stem, filename=name, created_by=actor
@@ -75,7 +73,7 @@ def add_or_replace_document(
     """
     must_edit(actor, collection)
     name = checked_name(file, filename)
-    named = list(collection.documents.select_related("collection", "current").filter(filename=name)[:2])
+    named = list(collection.documents.select_related("collection").filter(filename=name)[:2])
     if len(named) > 1:
         raise Problem(
             "ambiguous", f"Several documents are called {name}: replace the one you mean on its page.", 409
@@ -83,8 +81,8 @@ def add_or_replace_document(
     if not named:
         return add_document(actor, collection, file, name)
     [document] = named
-    same = document.current is not None and document.current.sha256 == originals.sha256(file)
-    if same and document.state != Document.State.FAILED:
+    same = Document.objects.filter(newest_is(originals.sha256(file)), pk=document.pk)
+    if same.exclude(state=Document.State.FAILED).exists():
         return Added(document, created=False)
     return Added(replace_document(actor, document, file, name), created=True)
 
@@ -106,7 +104,8 @@ def reparse_document(actor: User, document: Document) -> Document:
     """Reads the stored file once more, as a new revision: a stored text never changes."""
     must_edit(actor, document.collection)
     locked = locked_document(document)
-    source = locked.current or locked.incoming
+    # A file that is still to be parsed is the newer one: it must not be lost to the one before.
+    source = locked.incoming or locked.current
     if source is None:
         raise not_found("document")
     copy = DocumentRevision.objects.create(
@@ -130,6 +129,11 @@ def delete_document(actor: User, document: Document) -> None:
     record(actor, "delete", locked, filename=locked.filename)
     locked.delete()
     transaction.on_commit(lambda: [originals.remove_unused(content_hash) for content_hash in hashes])
+
+
+def newest_is(content_hash: str) -> Q:
+    """Documents whose newest file has this content: the one still to be parsed, or else the present one."""
+    return Q(incoming__sha256=content_hash) | Q(incoming=None, current__sha256=content_hash)
 
 
 def must_edit(actor: User, collection: Collection) -> None:

@@ -82,6 +82,9 @@ def parse(document_id: UUID, load: Load = isolated_load) -> None:
         work(document, document.incoming, load)
     except (LoadError, Problem) as error:
         fail(document, error.code, error.message)
+    except FileNotFoundError:
+        logger.exception("The original of document %s is missing", document.pk)
+        fail(document, "original_missing", "The stored file is missing: put it in again to replace it.")
 
 
 def work(document: Document, revision: DocumentRevision, load: Load) -> None:

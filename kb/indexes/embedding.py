@@ -28,6 +28,8 @@ from retrieval.embedders import DescribedEmbedder
 logger = logging.getLogger(__name__)
 
 BATCH = 64
+MOST_GIVEN_UP = 1000
+ABANDONED = "the worker ended several times while it was at it. Look into its log, then retry."
 
 LEASE = """
 WITH picked AS (
@@ -110,7 +112,10 @@ def lease(version: IndexVersion, most: int = BATCH) -> list[Input]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LEASE, [version.pk, EmbeddingJob.MOST_ATTEMPTS, most, until])
         jobs = {chunk_id: job_id for job_id, chunk_id in cursor.fetchall()}
-    chunks = Chunk.objects.filter(pk__in=jobs).select_related("document")
+    chunks = list(Chunk.objects.filter(pk__in=jobs).select_related("document"))
+    # The audit may write a job for a chunk that is being deleted: no trigger removes that one.
+    gone = set(jobs) - {chunk.pk for chunk in chunks}
+    EmbeddingJob.objects.filter(pk__in=[jobs[chunk_id] for chunk_id in gone]).delete()
     return [
         Input(
             jobs[chunk.pk],
@@ -148,9 +153,25 @@ def give_up(given: Input, error: str) -> None:
     """Notes the failure; after the last attempt the document has failed, with the reason."""
     EmbeddingJob.objects.filter(pk=given.job_id).update(error=error, lease_until=None)
     if EmbeddingJob.objects.filter(pk=given.job_id, attempts__gte=EmbeddingJob.MOST_ATTEMPTS).exists():
-        Document.objects.filter(pk=given.document_id, state=Document.State.EMBEDDING).update(
-            state=Document.State.FAILED, error_code="embedding", error=f"Embedding failed: {error}"
-        )
+        failed({given.document_id}, error)
+
+
+def give_up_abandoned() -> int:
+    """Gives up jobs whose last attempt ended with its worker, which could not say so. Returns how many."""
+    abandoned = EmbeddingJob.objects.select_related("chunk").filter(
+        attempts__gte=EmbeddingJob.MOST_ATTEMPTS, lease_until__lt=timezone.now()
+    )
+    jobs = list(abandoned[:MOST_GIVEN_UP])
+    documents = {job.chunk.document_id for job in jobs}
+    EmbeddingJob.objects.filter(pk__in=[job.pk for job in jobs]).update(error=ABANDONED, lease_until=None)
+    failed(documents, ABANDONED)
+    return len(jobs)
+
+
+def failed(document_ids: set[UUID], error: str) -> None:
+    Document.objects.filter(pk__in=document_ids, state=Document.State.EMBEDDING).update(
+        state=Document.State.FAILED, error_code="embedding", error=f"Embedding failed: {error}"
+    )
 
 
 def settle(document_ids: set[UUID] | None = None) -> int:

@@ -27,10 +27,11 @@ def stopping() -> bool:
 
 @shared_task(soft_time_limit=60, time_limit=90)
 def sweep_embeddings_task() -> None:
-    """Wakes workers for jobs that were left, and finishes documents whose last job is done."""
+    """Wakes workers for jobs that were left, and finishes documents whose last job is done or given up."""
     for version in IndexVersion.objects.maintained():
         if embedding.has_work(version):
             wake(embed_chunks_task, version.pk, expires=60)
+    embedding.give_up_abandoned()
     embedding.settle()
 
 

@@ -1,16 +1,20 @@
 """Documents go in, are replaced, retried and deleted; the same input gives the same chunks."""
 
+from datetime import timedelta
+
 import pytest
 from celery.worker import state
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
+from django.utils import timezone
 
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
 from kb.documents import originals, parsing
 from kb.documents.actions import (
     add_document,
+    add_or_replace_document,
     delete_document,
     reparse_document,
     replace_document,
@@ -19,7 +23,7 @@ from kb.documents.actions import (
 from kb.documents.models import Chunk, Document
 from kb.indexes import embedding, embedding_table
 from kb.indexes.models import EmbeddingJob, Index, PostingBlock, Tombstone
-from kb.indexes.tasks import stopping
+from kb.indexes.tasks import stopping, sweep_embeddings_task
 from tests.conftest import ingest, load_here, work_off
 
 pytestmark = pytest.mark.django_db
@@ -305,3 +309,71 @@ def test_a_worker_that_is_to_stop_takes_no_further_batch(
     monkeypatch.setattr(state, "should_stop", None)
     assert not embedding.embed_for(index.live_version, 60, stopping)
     assert vectors(index)
+
+
+def test_a_chunk_whose_worker_died_at_each_attempt_fails_its_document(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
+    parsing.parse(document.pk, load_here)
+    for _ in range(EmbeddingJob.MOST_ATTEMPTS):
+        assert embedding.lease(index.live_version)
+        embedding.give_up_abandoned()
+        document.refresh_from_db()
+        assert document.state == Document.State.EMBEDDING, "the last lease still runs"
+        EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert not embedding.has_work(index.live_version)
+    sweep_embeddings_task()
+    document.refresh_from_db()
+    assert (document.state, document.error_code) == (Document.State.FAILED, "embedding")
+    retry_document(alice, document)
+    work_off()
+    document.refresh_from_db()
+    assert document.state == Document.State.READY
+
+
+def test_a_job_whose_chunk_is_gone_is_removed(index: Index) -> None:
+    EmbeddingJob.objects.create(version=index.live_version, chunk_id=12345)
+    assert embedding.lease(index.live_version) == []
+    assert not EmbeddingJob.objects.exists()
+
+
+def test_a_file_that_was_replaced_can_be_put_in_again(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = ingest(alice, collection, "a.txt", "first words")
+    replace_document(alice, document, ContentFile(b"second words", "a.txt"))
+    again = add_document(alice, collection, ContentFile(b"first words", "a.txt"))
+    assert again.created
+    assert again.document != document
+
+
+def test_putting_the_present_file_in_again_undoes_a_replacement_at_work(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = ingest(alice, collection, "a.txt", "first words")
+    for content in (b"second words", b"first words"):
+        assert add_or_replace_document(alice, collection, ContentFile(content, "a.txt")).created
+    work_off()
+    document.refresh_from_db()
+    assert document.current.text.strip() == "first words"
+    assert not add_or_replace_document(alice, collection, ContentFile(b"first words", "a.txt")).created
+
+
+def test_reparsing_does_not_lose_a_replacement_at_work(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = ingest(alice, collection, "a.txt", "first words")
+    replace_document(alice, document, ContentFile(b"second words", "a.txt"))
+    reparse_document(alice, document)
+    work_off()
+    document.refresh_from_db()
+    assert document.current.text.strip() == "second words"
+
+
+def test_a_missing_original_is_told_at_once(alice: User, collection: Collection, index: Index) -> None:
+    document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
+    default_storage.delete(document.incoming.file.name)
+    parsing.parse(document.pk, load_here)
+    document.refresh_from_db()
+    assert (document.state, document.error_code) == (Document.State.FAILED, "original_missing")
