@@ -20,7 +20,7 @@ from kb.indexes import providers
 from kb.indexes.models import EmbeddingModel
 from kb.search.engine import Results, default_profile, search
 from kb.search.models import Answer, Citation, Query
-from kb.search.redaction import redacted
+from kb.search.redaction import claims, redacted
 from retrieval.answering import Answerer, AnswerEvent, AnswerFailed, Cited, Finished, TextDelta
 from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.answering.generative import GenerativeAnswerer
@@ -125,7 +125,13 @@ class Draft:
 
     @transaction.atomic
     def store(self) -> None:
-        """Writes answer and footnotes. A source deleted while the answer was made is left out at once."""
+        """Writes answer and footnotes. A source deleted while the answer was made is left out at once.
+
+        Of an answer that was cut short, the words behind the last marker are not kept: nothing would
+        say which source they rest on, and so nothing would take them out when it goes.
+        """
+        if self.answer.state in {Answer.State.CANCELLED, Answer.State.FAILED}:
+            self.answer.text = "".join(claim.text for claim in claims(self.answer.text) if claim.markers)
         self.answer.save()
         sources = [self.results.sources[cited.passage.chunk_id] for cited in self.cited]
         held(Collection, {source.collection_id for source in sources})
@@ -184,9 +190,8 @@ class ShownAnswer:
 
 def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
     """The answer without the quotes and claims whose documents are gone or closed to this reader."""
-    citations = tuple(
-        shown_citation(citation, visible_documents(user, answer)) for citation in stored_citations(answer)
-    )
+    visible = visible_documents(user, answer)
+    citations = tuple(shown_citation(citation, visible) for citation in stored_citations(answer))
     allowed = {citation.marker for citation in citations if citation.visible}
     whole = len(allowed) == len(citations)
     return ShownAnswer(
@@ -202,7 +207,8 @@ def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
 
 
 def stored_citations(answer: Answer) -> list[Citation]:
-    return list(answer.citations.select_related("document", "revision").defer("revision__text"))
+    heavy = ("revision__text", "revision__pages", "revision__headings")
+    return list(answer.citations.select_related("document", "revision").defer(*heavy))
 
 
 def visible_documents(user: Reader, answer: Answer) -> set[UUID]:

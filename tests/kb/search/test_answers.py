@@ -140,6 +140,39 @@ def test_a_reader_who_leaves_ends_the_answer(
     assert Answer.objects.get().state == Answer.State.CANCELLED
 
 
+def test_an_answer_cut_short_keeps_no_words_that_no_footnote_answers_for(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = ingest(alice, collection, "bread.txt", BREAD)
+
+    class Rambling:
+        def answer(self, question: str, passages: list) -> object:
+            quote = passages[0].text[: BREAD.index(".") + 1]
+            yield Cited(1, passages[0], 0, len(quote), quote)
+            yield TextDelta(f"{quote} [1] ")
+            yield TextDelta("It rests for two")
+            yield TextDelta(" hours")
+
+    monkeypatch.setattr(answers, "answerer", lambda results: Rambling())
+    events = ask(alice, "What is bread made of?")
+    for _ in range(4):
+        next(events)
+    events.close()
+    stored = Answer.objects.get()
+    assert stored.text.strip() == "Bread is baked from flour, water and salt. [1]"
+    delete_document(alice, document)
+    stored.refresh_from_db()
+    assert stored.text == REMOVED
+
+
+def test_showing_an_answer_takes_no_query_per_footnote(
+    alice: User, answer: Answer, django_assert_num_queries: object
+) -> None:
+    assert answer.citations.count() == 2
+    with django_assert_num_queries(2):
+        shown_to(alice, answer)
+
+
 def test_a_failing_model_is_told(
     alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
