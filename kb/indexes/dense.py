@@ -19,7 +19,8 @@ MOST_EF_SEARCH = 1000
 class PostgresDense:
     """Searches the version's HNSW index, the collections' filter inside.
 
-    With the iterative scan a filtered search goes on until it has as many rows as were asked for.
+    With the iterative scan a filtered search goes on until it has as many rows as were asked for, or
+    has walked past as many vectors as pgvector's `hnsw.max_scan_tuples` allows (20,000 by default).
     """
 
     version: IndexVersion

@@ -33,6 +33,8 @@ class Command(BaseCommand):
         parser.add_argument("--no-cache", action="store_true", help="embed everything anew")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["questions"] and options["limit"]:
+            raise CommandError("--limit goes with --beir: the demo questions are always asked all.")
         cache = None if options["no_cache"] else settings.KB_HOME / "cache" / "vectors.sqlite"
         try:
             if options["questions"]:
