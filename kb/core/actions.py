@@ -157,9 +157,19 @@ def accept_invitation(token: str, username: str, password: str) -> User:
 
 @transaction.atomic
 def create_api_key(
-    owner: User, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    owner: User,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    actor: User | None = None,
 ) -> tuple[APIKey, str]:
-    """A key and its secret, which is shown once and never kept."""
+    """A key and its secret, which is shown once and never kept.
+
+    `actor` makes it, the owner themselves unless given; only a superuser makes one for somebody else.
+    """
+    actor = actor or owner
+    if actor != owner and not actor.is_superuser:
+        raise Problem("forbidden", "Only administrators with all rights make keys for others.", 403)
     if not name.strip() or len(name) > 100:
         raise Problem("invalid", "Give the key a name of up to 100 characters.", field="name")
     if not scopes or set(scopes) - set(APIKey.Scope.values):
@@ -172,7 +182,7 @@ def create_api_key(
     key = APIKey(owner=owner, name=name.strip(), scopes=sorted(set(scopes)), expires_at=expires_at)
     key.set_secret(secret)
     key.save()
-    record(owner, "create key", key, scopes=key.scopes)
+    record(actor, "create key", key, owner=owner.username, scopes=key.scopes)
     return key, secret
 
 

@@ -1,12 +1,15 @@
 """What must work for the site to work: each check says what is wrong in a sentence."""
 
+import logging
 from dataclasses import dataclass
 
 from celery import current_app
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from kombu.exceptions import OperationalError
 
 from kb.core.models import Heartbeat
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,10 @@ def database() -> Check:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError as error:
-        return Check("database", False, f"PostgreSQL does not answer: {error}")
+    except Error:
+        # Who may ask is not known here: the error names hosts, accounts and databases.
+        logger.exception("PostgreSQL does not answer")
+        return Check("database", False, "PostgreSQL does not answer; the log says why.")
     return Check("database", True)
 
 
@@ -29,8 +34,9 @@ def broker() -> Check:
     try:
         with current_app.connection_for_write() as connected:
             connected.ensure_connection(max_retries=1, timeout=2, interval_start=0)
-    except (OperationalError, OSError) as error:
-        return Check("broker", False, f"The message broker does not answer: {error}")
+    except (OperationalError, OSError):
+        logger.exception("The message broker does not answer")
+        return Check("broker", False, "The message broker does not answer; the log says why.")
     return Check("broker", True)
 
 

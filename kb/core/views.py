@@ -171,7 +171,9 @@ def change_member(actor: User, collection: Collection, request: HttpRequest, for
         return
     chosen = request.POST.get("user", "")
     user = get_object_or_404(
-        User, memberships__collection=collection, pk=int(chosen) if chosen.isdecimal() else None
+        User,
+        memberships__collection=collection,
+        pk=int(chosen) if chosen.isdecimal() and len(chosen) < 19 else None,
     )
     if request.POST.get("act") == "remove":
         actions.remove_member(actor, collection, user)

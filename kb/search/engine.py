@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import psycopg
-from django.db import DatabaseError
+from django.db import Error
 from psycopg_pool import PoolTimeout
 
 from kb.core.models import Collection, Reader, User
@@ -57,7 +57,7 @@ def search(
     question = checked(text)
     try:
         return found(user, question, collections, min(max(limit, 1), MOST_RESULTS), kind)
-    except (DatabaseError, psycopg.Error, PoolTimeout) as error:
+    except (Error, psycopg.Error, PoolTimeout) as error:
         logger.exception("A search failed")
         raise Problem(
             "unavailable", "The search is not available just now: try again in a minute.", 503

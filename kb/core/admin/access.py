@@ -110,7 +110,7 @@ class APIKeyAdmin(Admin[APIKey]):
             data = form.cleaned_data
             try:
                 key, secret = create_api_key(
-                    data.get("owner", user), data["name"], data["scopes"], data["expires_at"]
+                    data.get("owner", user), data["name"], data["scopes"], data["expires_at"], actor=user
                 )
             except Problem as problem:
                 blame(form, problem)

@@ -133,7 +133,12 @@ async def document_original(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 async def original(shown: Document, number: str) -> DocumentRevision | None:
     revisions = shown.revisions.defer("text", "pages", "headings")
     if number:
-        return await revisions.filter(number=int(number)).afirst() if number.isdecimal() else None
+        given = PlaceForm({"revision": number})
+        return (
+            await revisions.filter(number=given.cleaned_data["revision"]).afirst()
+            if given.is_valid()
+            else None
+        )
     return await revisions.filter(pk__in=[shown.current_id or shown.incoming_id]).afirst()
 
 

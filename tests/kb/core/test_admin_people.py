@@ -6,7 +6,9 @@ import pytest
 from django.core import mail
 from django.urls import reverse
 
+from kb.core.actions import create_api_key
 from kb.core.models import APIKey, AuditEntry, Collection, Invitation, Membership, User, hashed
+from kb.core.problems import Problem
 
 INVITE = reverse("admin:core_invitation_add")
 NEW_KEY = reverse("admin:core_apikey_add")
@@ -49,6 +51,19 @@ def test_a_key_is_shown_once(as_user, admin, alice):
     assert key.hash == hashed(secret)
     for name, args in (("changelist", []), ("change", [key.pk])):
         assert secret not in client.get(reverse(f"admin:core_apikey_{name}", args=args)).content.decode()
+
+
+def test_the_audit_log_names_who_made_a_key_for_somebody_else(as_user, admin, alice):
+    as_user(admin).post(NEW_KEY, {"owner": alice.pk, "name": "program", "scopes": ["read"]})
+    entry = AuditEntry.objects.get(verb="create key")
+    assert (entry.actor, entry.detail["owner"]) == (admin, "alice")
+
+
+def test_only_a_superuser_makes_keys_for_others(alice, bob):
+    with pytest.raises(Problem) as refused:
+        create_api_key(bob, "program", ["read"], actor=alice)
+    assert refused.value.code == "forbidden"
+    assert not APIKey.objects.exists()
 
 
 @pytest.mark.parametrize(

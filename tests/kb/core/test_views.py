@@ -204,7 +204,7 @@ class TestMembers:
         client.post(self.PATH, {"act": "remove", "user": bob.pk})
         assert not Membership.objects.exists()
 
-    @pytest.mark.parametrize("user", ["", "x", "99999999"])
+    @pytest.mark.parametrize("user", ["", "x", "99999999", "9" * 30, "9" * 5000])
     def test_a_stranger_is_no_member_to_change(
         self, as_user, alice: User, collection: Collection, user: str
     ) -> None:

@@ -306,3 +306,9 @@ def test_the_original_is_saved_and_never_shown(
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert response["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("revision", ["0", "2", "x", "9" * 5000])
+def test_a_revision_that_is_none_has_no_original(as_user, alice: User, bread: Document, revision: str) -> None:
+    response = as_user(alice).get(f"/documents/{bread.pk}/original/", {"revision": revision})
+    assert response.status_code == 404

@@ -1,6 +1,7 @@
 """`/healthz` is alive whatever else is; `/readyz` names what fails."""
 
 import pytest
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from kb.core import health
@@ -44,3 +45,15 @@ def test_not_ready_without_a_database(client, db, monkeypatch):
     monkeypatch.setattr(health, "database", lambda: Check("database", False, "PostgreSQL does not answer"))
     response = client.get("/readyz")
     assert (response.status_code, list(response.json()["checks"])) == (503, ["database"])
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_what_fails_is_told_without_names_of_hosts_and_accounts(client, db, monkeypatch, error):
+    def refused():
+        raise error('connection to "10.0.0.5" failed: no password for user "secret"')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "cursor", refused)
+        response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["checks"] == {"database": "PostgreSQL does not answer; the log says why."}
