@@ -1,6 +1,8 @@
 """The uploaded files as they came, stored by content: equal files take one place."""
 
 import hashlib
+import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,7 +13,10 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.utils import timezone
 
+from kb.core.problems import Problem
 from kb.documents.models import DocumentRevision
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "originals"
 YOUNG = timedelta(hours=1)
@@ -31,12 +36,26 @@ def path(content_hash: str) -> str:
 
 
 def store(file: File[bytes], content_hash: str) -> str:
-    """Puts the content into storage unless it is there; returns its name. Half a file never has that name."""
+    """Puts the content into storage unless it is there; returns its name. Half a file never has that name.
+
+    Raises Problem where the storage does not take it, such as a full disk.
+    """
     name = path(content_hash)
-    if not default_storage.exists(name):
-        file.seek(0)
-        written = default_storage.save(f"{name}.part", file)
-        publish(written, name)
+    if default_storage.exists(name):
+        return name
+    part = f"{name}.{secrets.token_hex(8)}.part"
+    file.seek(0)
+    try:
+        # A plain File is copied: an upload's own would be moved away, and could not be stored once more.
+        publish(default_storage.save(part, File(file.file)), name)
+    except OSError as error:
+        logger.exception("An original could not be stored")
+        default_storage.delete(part)
+        raise Problem(
+            "not_stored",
+            f"The server cannot store this file ({error.strerror}). Nothing was changed: tell its administrator.",
+            507,
+        ) from error
     return name
 
 
@@ -82,7 +101,11 @@ def sweep() -> int:
     """Removes files that no revision holds: what a killed upload or deletion left. Returns how many."""
     removed = 0
     for name in stored():
-        if timezone.now() - default_storage.get_modified_time(name) < YOUNG:
+        try:
+            age = timezone.now() - default_storage.get_modified_time(name)
+        except FileNotFoundError:
+            continue  # got its final name, or was removed, since it was listed
+        if age < YOUNG:
             continue
         folder, rest = name.split("/")[1:]
         if len(rest) == 62:
