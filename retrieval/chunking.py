@@ -15,6 +15,7 @@ VERSION = "chunker-1"
 SLACK = 2  # tokens: a tokenizer may join or part what stands at the seam of header and text
 LEAST = 16  # tokens of text a chunk may have, whatever stands before it
 TITLE_COST, PATH_COST = 200, 120  # in halves of a token, see _shortened
+LONGEST_HEADING = 300  # characters: every chunk below a heading repeats it
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def chunk(
     """Ordered, non-overlapping spans without surrounding white space that together hold everything else.
 
     A chunk keeps to one section, except that tiny neighbours under one parent share a chunk and a
-    heading without a text of its own goes with the first section below it. `tokenizer` must have
+    heading without a text of its own goes with the first section below it; of an absurdly long one
+    (a tag that was never closed) the paths name the beginning. `tokenizer` must have
     truncation and padding switched off. `render`ed, each chunk fits `settings.model_limit`.
     """
     offsets = TokenOffsets(document.text, tokenizer)
@@ -151,7 +153,7 @@ def _paths(headings: Sequence[Heading]) -> Iterator[tuple[int, tuple[str, ...]]]
         while above and above[-1].level >= heading.level:
             above.pop()
         above.append(heading)
-        yield heading.start, tuple(_plain(h.title) for h in above)
+        yield heading.start, tuple(_plain(h.title[: 2 * LONGEST_HEADING])[:LONGEST_HEADING] for h in above)
 
 
 def _groups(sections: Sequence[_Section], settings: ChunkSettings) -> list[list[_Section]]:

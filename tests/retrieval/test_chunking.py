@@ -260,3 +260,10 @@ def test_the_fingerprint_follows_the_settings() -> None:
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must lie"):
         ChunkSettings(**wrong)
+
+
+def test_a_text_that_is_one_heading_is_not_repeated_with_every_chunk() -> None:
+    given = document((1, "a heading that was never closed " * 2000), "Text. " * 2000)
+    spans = chunk(given, default_tokenizer())
+    assert len(spans) > 50
+    assert sum(len(title) for span in spans for title in span.heading_path) < len(given.text)
