@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from ninja import Query as QueryString
 from ninja import Router
@@ -75,6 +77,8 @@ async def ask(request: Request, body: AskIn) -> HttpResponseBase | dict[str, Any
     Closing the connection stops the work.
     """
     reader = request.auth
+    # Who asks was read in this request's thread, which needs no database while the answer is made.
+    await sync_to_async(close_old_connections)()
     events = cast(Events, stream(lambda: asking(reader, body)))
     if wants_events(request):
         # A refused question is refused with its own status: the stream begins once the passages are found.

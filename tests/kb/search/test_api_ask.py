@@ -1,14 +1,18 @@
 """Questions and answers through the API: as JSON, as server-sent events, and stored."""
 
 import json
+from threading import Event
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connection
 from django.test import AsyncClient
 
 from kb.documents.actions import delete_document
+from kb.search import answers
 from kb.search.models import Answer, Query
+from retrieval.answering import TextDelta
 from tests.conftest import ingest
 
 # The answer is made in a thread of its own, which sees only what is committed.
@@ -78,8 +82,38 @@ def test_a_stream_of_events(bob, document, key):
     assert Answer.objects.get(pk=answer["id"]).state == "answered"
 
 
-def test_a_reader_who_leaves_ends_the_work(bob, document, key):
+def test_no_connection_is_held_while_the_answer_streams(bob, document, key):
     headers = {**key(bob), "Accept": "text/event-stream"}
+
+    async def begin():
+        response = await AsyncClient().post(ASK, BODY, content_type=JSON, headers=headers)
+        held = await sync_to_async(lambda: connection.connection is not None)()
+        await response.streaming_content.aclose()
+        return held
+
+    assert not async_to_sync(begin)()
+
+
+class Rambling:
+    """Goes on until its reader leaves, but not for ever."""
+
+    def __init__(self):
+        self.left = Event()
+
+    def answer(self, question, passages):
+        try:
+            for _ in range(2000):
+                yield TextDelta("and so on ")
+                self.left.wait(0.005)
+        except GeneratorExit:
+            self.left.set()
+            raise
+
+
+def test_a_reader_who_leaves_ends_the_work(bob, document, key, monkeypatch):
+    headers = {**key(bob), "Accept": "text/event-stream"}
+    rambling = Rambling()
+    monkeypatch.setattr(answers, "answerer", lambda _results: rambling)
 
     async def leave():
         response = await AsyncClient().post(ASK, BODY, content_type=JSON, headers=headers)
@@ -88,6 +122,7 @@ def test_a_reader_who_leaves_ends_the_work(bob, document, key):
         await response.streaming_content.aclose()
 
     async_to_sync(leave)()
+    assert rambling.left.wait(5), "the work went on"
     assert Query.objects.get().kind == "ask"
 
 
