@@ -158,8 +158,9 @@ if environment.text("EMAIL_URL"):
 CELERY_BROKER_URL = REDIS_URL or layout.broker_url(KB_HOME)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Longer than the longest task, or Redis hands a running task to a second worker.
-    "visibility_timeout": 3600,
+    # Longer than the longest task (a parse with the longest PARSE_SECONDS), or Redis hands a running
+    # task to a second worker.
+    "visibility_timeout": 7200,
     # A broker that is gone must not hold up an upload: the sweeper finds the row instead.
     "socket_connect_timeout": 2,
     "socket_timeout": 10,

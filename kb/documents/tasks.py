@@ -10,7 +10,11 @@ from kb.documents import originals, parsing
 MOST_PER_SWEEP = 200
 
 
-@shared_task(soft_time_limit=1500, time_limit=1560)
+# What is not done when the claim ends is another worker's: going on would be for nothing.
+CLAIM_SECONDS = int(parsing.lease().total_seconds())
+
+
+@shared_task(soft_time_limit=CLAIM_SECONDS, time_limit=CLAIM_SECONDS + 60)
 def parse_document_task(document_id: str) -> None:
     parsing.parse(UUID(document_id))
 

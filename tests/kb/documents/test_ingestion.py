@@ -21,6 +21,7 @@ from kb.documents.actions import (
     retry_document,
 )
 from kb.documents.models import Chunk, Document
+from kb.documents.tasks import parse_document_task
 from kb.indexes import embedding, embedding_table
 from kb.indexes.models import EmbeddingJob, Index, PostingBlock, Tombstone
 from kb.indexes.tasks import stopping, sweep_embeddings_task
@@ -377,3 +378,13 @@ def test_a_missing_original_is_told_at_once(alice: User, collection: Collection,
     parsing.parse(document.pk, load_here)
     document.refresh_from_db()
     assert (document.state, document.error_code) == (Document.State.FAILED, "original_missing")
+
+
+def test_a_parse_may_take_as_long_as_its_claim_and_no_second_worker_gets_its_message(
+    settings: object,
+) -> None:
+    grace = parse_document_task.time_limit - parse_document_task.soft_time_limit
+    assert parse_document_task.soft_time_limit == parsing.lease().total_seconds()
+    settings.PARSE_SECONDS = 1200  # the longest that is allowed
+    longest = parsing.lease().total_seconds() + grace
+    assert longest < settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
