@@ -1,6 +1,7 @@
 """A database, a folder and a broker for one evaluation, gone afterwards; leftovers of killed runs are swept."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import tempfile
@@ -15,7 +16,6 @@ from psycopg import sql
 
 from kb.indexes import pools
 
-PREFIX = "footnote_evaluation_"
 # A run holds this lock on its database's name for as long as it lives.
 HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
@@ -23,9 +23,8 @@ HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 @contextlib.contextmanager
 def scratch() -> Iterator[None]:
     """Inside the block all that Django reads and writes is in a database and a folder made for it."""
-    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
     home_name, broker = connection.settings_dict["NAME"], current_app.conf.broker_url
-    with database(name), tempfile.TemporaryDirectory(prefix="footnote-evaluation-") as folder:
+    with database() as name, tempfile.TemporaryDirectory(prefix="footnote-evaluation-") as folder:
         switch(name)
         # The work is called in-process; messages to workers go nowhere.
         current_app.conf.broker_url = "memory://localhost/"
@@ -39,22 +38,32 @@ def scratch() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def database(name: str) -> Iterator[None]:
-    """Creates a database and drops it at the end, as well as those that no living run holds."""
+def database() -> Iterator[str]:
+    """Creates a database and drops it at the end, as well as those that no living run holds; gives its name."""
     with psycopg.connect(**pools.parameters(), autocommit=True) as keeper:
+        name = f"{prefix(keeper)}{os.getpid()}_{secrets.token_hex(4)}"
         keeper.execute(HOLD, [name])
         sweep(keeper)
         keeper.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            yield
+            yield name
         finally:
             drop(keeper, name)
+
+
+def prefix(keeper: psycopg.Connection) -> str:
+    """How the databases of runs begin that were started from the keeper's own.
+
+    A lock is known in the database where it was taken alone: runs started from another database of the
+    same server could not be told from dead ones.
+    """
+    return f"footnote_evaluation_{hashlib.sha256(keeper.info.dbname.encode()).hexdigest()[:8]}_"
 
 
 def sweep(keeper: psycopg.Connection) -> list[str]:
     """Drops the databases that killed runs left; returns their names."""
     found = keeper.execute(
-        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [PREFIX]
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix(keeper)]
     ).fetchall()
     left = []
     for (name,) in found:

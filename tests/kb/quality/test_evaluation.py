@@ -70,8 +70,8 @@ def test_a_collection_is_scored_and_nothing_is_left(beir: Path, settings: object
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_a_killed_run_left_is_swept() -> None:
-    left = f"{scratch.PREFIX}1_dead"
     with psycopg.connect(**pools.parameters(), autocommit=True) as connected:
+        left = f"{scratch.prefix(connected)}1_dead"
         connected.execute(f'CREATE DATABASE "{left}"')
     with scratch.scratch():
         assert left not in databases()
@@ -83,6 +83,16 @@ def test_a_database_in_use_is_not_swept() -> None:
     with scratch.scratch():
         mine = connection.settings_dict["NAME"]
         with psycopg.connect(**home, autocommit=True) as other:
+            assert scratch.sweep(other) == []
+        assert mine in databases()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_from_another_database_of_the_server_is_left_alone() -> None:
+    elsewhere = pools.parameters() | {"dbname": "postgres"}
+    with scratch.scratch():
+        mine = connection.settings_dict["NAME"]
+        with psycopg.connect(**elsewhere, autocommit=True) as other:
             assert scratch.sweep(other) == []
         assert mine in databases()
 
