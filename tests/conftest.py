@@ -29,6 +29,11 @@ def shared_data() -> Path:
     return Path(os.environ.get("KB_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser comes last: its driver keeps an event loop, beside which Django refuses the database."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """The embedded PostgreSQL runs while tests need a database, unless DATABASE_URL names another."""

@@ -29,6 +29,9 @@ from retrieval.spans import Page
 
 logger = logging.getLogger(__name__)
 
+UNCITED = "The language model named no source for its answer, so the answer was not kept."
+MOST_CLOSEST = 3
+
 
 @dataclass(frozen=True)
 class Started:
@@ -98,7 +101,8 @@ class Draft:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.answer = Answer(query=results.query, state=Answer.State.CANCELLED)
+        given = {UUID(passage.document_id) for passage in results.passages}
+        self.answer = Answer(query=results.query, state=Answer.State.CANCELLED, given=sorted(given))
         self.cited: list[Cited] = []
         self.closest: tuple[Passage, ...] = ()
 
@@ -122,6 +126,13 @@ class Draft:
                 self.answer.removed_markers = event.removed_markers
                 self.answer.prompt_tokens = event.prompt_tokens
                 self.answer.completion_tokens = event.completion_tokens
+                if not (event.declined or event.citations):
+                    self.withhold(event.closest)
+
+    def withhold(self, closest: tuple[Passage, ...]) -> None:
+        """Words that name no source are no answer here: they are neither kept nor shown."""
+        self.answer.state, self.answer.text, self.answer.error = Answer.State.DECLINED, "", UNCITED
+        self.closest = closest or self.results.passages[:MOST_CLOSEST]
 
     @transaction.atomic
     def store(self) -> None:
@@ -135,11 +146,12 @@ class Draft:
         self.answer.save()
         sources = [self.results.sources[cited.passage.chunk_id] for cited in self.cited]
         held(Collection, {source.collection_id for source in sources})
-        alive = held(Document, {source.document_id for source in sources})
+        alive = held(Document, self.answer.given)
         kept = [cited for cited in self.cited if UUID(cited.passage.document_id) in alive]
-        if len(kept) < len(self.cited):
+        if len(alive) < len(self.answer.given):
             self.answer.text = redacted(self.answer.text, {cited.marker for cited in kept})
-            self.answer.save(update_fields=["text"])
+            self.answer.given = sorted(alive)
+            self.answer.save(update_fields=["text", "given"])
         Citation.objects.bulk_create([self.citation(cited) for cited in kept])
 
     def citation(self, cited: Cited) -> Citation:
@@ -193,7 +205,7 @@ def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
     visible = visible_documents(user, answer)
     citations = tuple(shown_citation(citation, visible) for citation in stored_citations(answer))
     allowed = {citation.marker for citation in citations if citation.visible}
-    whole = len(allowed) == len(citations)
+    whole = len(allowed) == len(citations) and visible.issuperset(answer.given)
     return ShownAnswer(
         id=answer.pk,
         question=answer.query.text,
@@ -212,8 +224,9 @@ def stored_citations(answer: Answer) -> list[Citation]:
 
 
 def visible_documents(user: Reader, answer: Answer) -> set[UUID]:
-    cited = answer.citations.values("document")
-    return set(Document.objects.visible_to(user).filter(pk__in=cited).values_list("pk", flat=True))
+    """Those that the answer was made from, as far as this reader may see them."""
+    visible = Document.objects.visible_to(user).filter(pk__in=answer.given)
+    return set(visible.values_list("pk", flat=True))
 
 
 def shown_citation(citation: Citation, visible: set[UUID]) -> ShownCitation:

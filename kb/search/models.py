@@ -4,6 +4,8 @@ import uuid
 from typing import Self
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 from kb.core.models import Collection, Reader
@@ -87,6 +89,12 @@ class Answer(models.Model):
     text = models.TextField(blank=True)
     model = models.CharField(max_length=200, blank=True)
     confidence = models.FloatField(null=True, blank=True)
+    given = ArrayField(
+        models.UUIDField(),
+        default=list,
+        blank=True,
+        help_text="the documents that the answer was made from, cited or not",
+    )
     removed_markers = models.PositiveIntegerField(default=0)
     prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
     completion_tokens = models.PositiveIntegerField(null=True, blank=True)
@@ -95,6 +103,7 @@ class Answer(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        indexes = [GinIndex(fields=["given"], name="answer_given")]
 
     def __str__(self) -> str:
         return self.text[:80]

@@ -56,10 +56,10 @@ def redacted(text: str, allowed: Container[int]) -> str:
 @transaction.atomic
 def erase(document: Document) -> None:
     """Before a document is deleted: erases its quotes, and the words built on them, from stored answers."""
-    citations = Citation.objects.filter(document=document)
-    for answer in Answer.objects.filter(pk__in=citations.values("answer")).select_for_update():
+    for answer in Answer.objects.filter(given__contains=[document.pk]).select_for_update():
         gone = set(answer.citations.filter(document=document).values_list("marker", flat=True))
         others = set(answer.citations.exclude(quote="").values_list("marker", flat=True)) - gone
         answer.text = redacted(answer.text, others)
-        answer.save(update_fields=["text"])
-    citations.update(quote="")
+        answer.given.remove(document.pk)
+        answer.save(update_fields=["text", "given"])
+    Citation.objects.filter(document=document).update(quote="")

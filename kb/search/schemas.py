@@ -86,7 +86,7 @@ class AnswerOut(Schema):
     state: Literal["answered", "declined", "failed", "cancelled"]
     text: str = Field(description="With markers such as [1], one for each citation.")
     citations: list[CitationOut]
-    error: str = Field(description="Why it failed, if it did; otherwise empty.")
+    error: str = Field(description="Why it failed, or why a model's words were not kept; otherwise empty.")
     degraded: str = Field(description="Why one arm of the search was missing, if one was; otherwise empty.")
     model: str
 

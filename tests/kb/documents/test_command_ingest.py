@@ -47,6 +47,16 @@ def test_a_directory_goes_in_once(admin: User, index: Index, folder: Path) -> No
     assert Collection.objects.get().owner == admin
 
 
+def test_the_default_collection_is_ones_own_and_private(
+    admin: User, alice: User, index: Index, folder: Path
+) -> None:
+    Collection.objects.create(name="Library", slug="library", owner=alice)
+    report = run("ingest", str(folder))
+    made = Collection.objects.get(slug=report["collection"])
+    assert (made.owner, made.visibility, made.documents.count()) == (admin, "private", 2)
+    assert run("ingest", str(folder))["known"] == 2
+
+
 def test_replacing_by_name(admin: User, index: Index, folder: Path) -> None:
     run("ingest", str(folder))
     work_off()

@@ -129,6 +129,49 @@ def test_invariant_7_a_lost_permission_hides_quote_and_words(
     assert "Bread" in shown_to(alice, answer).text
 
 
+class Rambling:
+    """Cites the first passage, and says something of the second without a marker."""
+
+    def answer(self, question: str, passages: list) -> object:
+        cited = Cited(1, passages[0], passages[0].start, passages[0].start + 4, passages[0].text[:4])
+        yield cited
+        text = f"{cited.quote} [1] And {passages[1].text[:12]} too."
+        yield TextDelta(text)
+        yield Finished(text, (cited,), declined=False, model="scripted")
+
+
+def test_invariant_7_words_without_a_marker_go_with_any_source(
+    alice: User, charlie: User, collection: Collection, cellar: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was given but not cited may be what they were built on."""
+    ingest(alice, cellar, "wine.txt", WINE)
+    ingest(alice, collection, "bread.txt", BREAD)
+    monkeypatch.setattr(answers, "answerer", lambda results: Rambling())
+    *_, last = ask(alice, "What is wine pressed from?")
+    assert "Bread" in shown_to(alice, last.answer).text
+    assert shown_to(charlie, last.answer).text == f"{WINE[:4]} [1] {REMOVED}"
+    delete_document(alice, collection.documents.get())
+    stored = Answer.objects.get()
+    assert stored.text == shown_to(alice, stored).text == f"{WINE[:4]} [1] {REMOVED}"
+
+
+class Uncited:
+    def answer(self, question: str, passages: list) -> object:
+        yield TextDelta("I know it all by myself.")
+        yield Finished("I know it all by myself.", (), declined=False, model="scripted")
+
+
+def test_an_answer_without_a_source_is_not_kept(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(alice, collection, "bread.txt", BREAD)
+    monkeypatch.setattr(answers, "answerer", lambda results: Uncited())
+    *_, last = ask(alice, "What is bread made of?")
+    stored = Answer.objects.get()
+    assert (stored.state, stored.text, stored.error) == ("declined", "", answers.UNCITED)
+    assert [passage.title for passage in last.closest] == ["bread"]
+
+
 def test_a_reader_who_leaves_ends_the_answer(
     alice: User, collection: Collection, index: Index, scripted: None
 ) -> None:

@@ -22,7 +22,7 @@ from kb.documents.actions import Added, add_document, add_or_replace_document
 from kb.documents.models import Document
 from kb.documents.uploading import Tally, files, unfinished
 
-DEFAULT_COLLECTION = "library"
+DEFAULT_NAME = "Library"
 PATIENCE_SECONDS = 60
 
 
@@ -32,7 +32,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a directory")
         parser.add_argument(
-            "--collection", metavar="SLUG", help=f"default: {DEFAULT_COLLECTION}, made when missing"
+            "--collection",
+            metavar="SLUG",
+            help=f"default: your own collection {DEFAULT_NAME}, made (private) when missing",
         )
         parser.add_argument(
             "--as", dest="username", metavar="USER", help="who uploads; default: the administrator"
@@ -104,7 +106,11 @@ class Command(BaseCommand):
 
 def chosen(actor: User, slug: str | None) -> Collection:
     """The named collection, or the default one, which is made at first use."""
-    found = Collection.objects.visible_to(actor).filter(slug=slug or DEFAULT_COLLECTION).first()
+    visible = Collection.objects.visible_to(actor)
+    # The default is one's own: a collection that somebody else called so is not meant.
+    found = (
+        visible.filter(slug=slug).first() if slug else visible.filter(name=DEFAULT_NAME, owner=actor).first()
+    )
     if found is not None:
         return found
     if slug:
@@ -113,9 +119,7 @@ def chosen(actor: User, slug: str | None) -> Collection:
             f"There is no collection {slug!r} that {actor} may see: make it in the library first.",
             404,
         )
-    return create_collection(
-        actor, "Library", slug=DEFAULT_COLLECTION, visibility=Collection.Visibility.SIGNED_IN
-    )
+    return create_collection(actor, DEFAULT_NAME)
 
 
 def reported(tally: Tally, collection: Collection) -> dict[str, Any]:

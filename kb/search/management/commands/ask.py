@@ -82,7 +82,7 @@ def report(shown: ShownAnswer, closest: list[str]) -> str:
 def footnotes(shown: ShownAnswer, closest: list[str]) -> str:
     if shown.state == Answer.State.DECLINED:
         nearest = f" Closest: {'; '.join(dict.fromkeys(closest))}." if closest else ""
-        return DECLINED + nearest
+        return " ".join(filter(None, [DECLINED, shown.error])) + nearest
     lines = ["", ""]
     for citation in shown.citations:
         page = f", p. {citation.page}" if citation.page else ""

@@ -87,6 +87,7 @@ def test_a_killed_user_lets_go(home: Path, user: subprocess.Popen[str]) -> None:
 
 def test_a_server_that_was_left_over_is_adopted(home: Path) -> None:
     left = lease.start(home)
+    postgres.wait_until_ready(home, lambda: left.poll() is None)
     with lease.postgres_lease(home):
         assert postgres.running_pid(home) == left.pid
     assert left.wait(10) == 0
