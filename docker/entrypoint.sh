@@ -6,7 +6,8 @@ role="${1:-web}"
 case "$role" in
 web)
     exec python -m uvicorn kb.asgi:application --host "$HOST" --port "$PORT" \
-        --timeout-graceful-shutdown 5 --no-access-log --lifespan off --no-server-header "$@"
+        --timeout-graceful-shutdown 5 --no-access-log --lifespan off --no-server-header \
+        --no-proxy-headers "$@"
     ;;
 worker-parse)
     exec python -m celery -A kb worker -n parse@%h -Q parse,control -c "${PARSE_WORKERS:-2}" \

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from uvicorn.main import main as uvicorn_command
 
 from kb.core import supervising
 from kb.core.embedded import lease, postgres, valkey
@@ -29,6 +30,14 @@ ROOT = Path(__file__).parent.parent.parent.parent
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(home=tmp_path, host="127.0.0.1", port=8000)
+
+
+def test_nobody_tells_the_web_server_which_address_they_come_from(site: Site) -> None:
+    """Wrong passwords are counted by address: a header that changes it would let somebody guess on."""
+    command = supervising.web_child(site).command()
+    options = uvicorn_command.make_context("uvicorn", command[command.index("uvicorn") + 1 :]).params
+    assert options["app"] == settings.ASGI_APPLICATION.replace(".application", ":application")
+    assert options["proxy_headers"] is False
 
 
 @pytest.mark.parametrize(
