@@ -3,7 +3,7 @@
 from ninja import Router, Status
 
 from kb.core import actions
-from kb.core.authentication import ANY, READ, WRITE, Request, account
+from kb.core.authentication import ANY, MANAGE, READ, Request, account
 from kb.core.models import APIKey, Collection, Membership, Reader, User
 from kb.core.pagination import Slice, paginate
 from kb.core.problems import not_found
@@ -46,7 +46,7 @@ def list_collections(request: Request, cursor: Cursor = None, limit: Limit = 50)
     return paginate(visible, ["name", "id"], cursor, limit)
 
 
-@router.post("", auth=WRITE, response={201: CollectionOut}, operation_id="create_collection")
+@router.post("", auth=MANAGE, response={201: CollectionOut}, operation_id="create_collection")
 def create_collection(request: Request, body: CollectionIn) -> Status[Collection]:
     """A new collection, of which you are the owner."""
     return Status(201, actions.create_collection(account(request), **body.model_dump()))
@@ -58,21 +58,21 @@ def get_collection(request: Request, slug: str) -> Collection:
     return visible_collection(request.auth, slug)
 
 
-@router.patch("/{slug}", auth=WRITE, response=CollectionOut, operation_id="change_collection")
+@router.patch("/{slug}", auth=MANAGE, response=CollectionOut, operation_id="change_collection")
 def change_collection(request: Request, slug: str, body: CollectionPatch) -> Collection:
     """Changes name, description or visibility; only the owner may."""
     fields = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
     return actions.change_collection(account(request), visible_collection(request.auth, slug), **fields)
 
 
-@router.delete("/{slug}", auth=WRITE, response={204: None}, operation_id="delete_collection")
+@router.delete("/{slug}", auth=MANAGE, response={204: None}, operation_id="delete_collection")
 def delete_collection(request: Request, slug: str) -> Status[None]:
     """Deletes the collection with all its documents; only the owner may."""
     actions.delete_collection(account(request), visible_collection(request.auth, slug))
     return Status(204, None)
 
 
-@router.get("/{slug}/members", auth=WRITE, response=MembersOut, operation_id="list_members")
+@router.get("/{slug}/members", auth=MANAGE, response=MembersOut, operation_id="list_members")
 def list_members(request: Request, slug: str) -> dict[str, list[Membership]]:
     """The people with whom the collection is shared; only the owner may ask."""
     collection = visible_collection(request.auth, slug)
@@ -80,7 +80,7 @@ def list_members(request: Request, slug: str) -> dict[str, list[Membership]]:
     return {"items": list(collection.memberships.select_related("user").order_by("user__username"))}
 
 
-@router.put("/{slug}/members/{username}", auth=WRITE, response=MemberOut, operation_id="set_member")
+@router.put("/{slug}/members/{username}", auth=MANAGE, response=MemberOut, operation_id="set_member")
 def set_member(request: Request, slug: str, username: str, body: MemberIn) -> Membership:
     """Shares the collection with a person, or changes their role; only the owner may."""
     collection = visible_collection(request.auth, slug)
@@ -89,7 +89,7 @@ def set_member(request: Request, slug: str, username: str, body: MemberIn) -> Me
     return actions.set_member(account(request), collection, named_user(username), body.role)
 
 
-@router.delete("/{slug}/members/{username}", auth=WRITE, response={204: None}, operation_id="remove_member")
+@router.delete("/{slug}/members/{username}", auth=MANAGE, response={204: None}, operation_id="remove_member")
 def remove_member(request: Request, slug: str, username: str) -> Status[None]:
     """Ends a person's membership; only the owner may."""
     collection = visible_collection(request.auth, slug)

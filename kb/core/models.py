@@ -128,6 +128,7 @@ class APIKey(models.Model):
         READ = "read", "Read collections and documents, search"
         ASK = "ask", "Ask questions"
         WRITE = "write", "Upload, replace and delete documents"
+        MANAGE = "manage", "Create, change and delete collections, and their members"
 
     PREFIX_LENGTH = 11
 

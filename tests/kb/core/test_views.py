@@ -105,6 +105,12 @@ class TestKeys:
         assert secret[0] not in client.get("/account/").content.decode()
         assert "no-store" in response["Cache-Control"]
 
+    def test_every_scope_can_be_chosen(self, as_user, alice: User) -> None:
+        form = {"name": "robot", "scopes": APIKey.Scope.values, "lifetime": "30"}
+        page = words(as_user(alice).post("/account/", form))
+        assert "Create, change and delete collections, and their members" in page
+        assert APIKey.objects.get().scopes == ["ask", "manage", "read", "write"]
+
     def test_without_a_scope_there_is_none(self, as_user, alice: User) -> None:
         response = as_user(alice).post("/account/", {"name": "robot", "lifetime": ""})
         assert response.status_code == 400
