@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
@@ -150,10 +151,23 @@ def origin(embedder: DescribedEmbedder) -> Origin:
 
 
 def give_up(given: Input, error: str) -> None:
-    """Notes the failure; after the last attempt the document has failed, with the reason."""
-    EmbeddingJob.objects.filter(pk=given.job_id).update(error=error, lease_until=None)
-    if EmbeddingJob.objects.filter(pk=given.job_id, attempts__gte=EmbeddingJob.MOST_ATTEMPTS).exists():
+    """Notes the failure and waits longer each time; after the last attempt the document has failed.
+
+    So a model that is away for minutes costs time, not the documents that waited for it.
+    """
+    job = EmbeddingJob.objects.filter(pk=given.job_id).first()
+    if job is None:  # the chunk was deleted meanwhile
+        return
+    last = job.attempts >= EmbeddingJob.MOST_ATTEMPTS
+    job.error, job.lease_until = error, None if last else timezone.now() + pause(job.attempts)
+    job.save(update_fields=["error", "lease_until"])
+    if last:
         failed({given.document_id}, error)
+
+
+def pause(attempts: int) -> timedelta:
+    """How long to wait after so many failed attempts: 20, 40, 80, 160 seconds."""
+    return timedelta(seconds=10 * 2**attempts)
 
 
 def give_up_abandoned() -> int:

@@ -54,7 +54,12 @@ class Query(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=10, choices=Kind)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="queries"
+        # A deleted person's questions go along: without an owner anybody with the address could read them.
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="queries",
     )
     text = models.TextField()
     profile = models.ForeignKey(RetrievalProfile, null=True, on_delete=models.SET_NULL, related_name="+")
