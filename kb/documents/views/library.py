@@ -23,6 +23,7 @@ def library(request: HttpRequest) -> HttpResponse:
     """The collections this reader may see, with how many documents are in which state."""
     counts = {state: Count("documents", filter=Q(documents__state=state)) for state in Document.State.values}
     collections = Collection.objects.visible_to(request.user).select_related("owner").annotate(**counts)
+    collections = collections.order_by("name", "pk")  # a query that groups has no order of its own
     shelves = [
         (collection, tally({state: getattr(collection, state) for state in counts}))
         for collection in collections
