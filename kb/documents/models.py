@@ -65,9 +65,16 @@ class Document(models.Model):
         return self.title
 
 
-def content_path(revision: "DocumentRevision", _filename: str) -> str:
+ORIGINALS = "originals"
+
+
+def original_path(content_hash: str) -> str:
     """Originals are stored by what they hold: equal files take one place."""
-    return f"originals/{revision.sha256[:2]}/{revision.sha256[2:]}"
+    return f"{ORIGINALS}/{content_hash[:2]}/{content_hash[2:]}"
+
+
+def content_path(revision: "DocumentRevision", _filename: str) -> str:
+    return original_path(revision.sha256)
 
 
 class DocumentRevision(models.Model):

@@ -14,11 +14,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from kb.core.problems import Problem
-from kb.documents.models import DocumentRevision
+from kb.documents.models import ORIGINALS, DocumentRevision, original_path
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "originals"
 YOUNG = timedelta(hours=1)
 
 
@@ -31,16 +30,12 @@ def sha256(file: File[bytes]) -> str:
     return digest.hexdigest()
 
 
-def path(content_hash: str) -> str:
-    return f"{FOLDER}/{content_hash[:2]}/{content_hash[2:]}"
-
-
 def store(file: File[bytes], content_hash: str) -> str:
     """Puts the content into storage unless it is there; returns its name. Half a file never has that name.
 
     Raises Problem where the storage does not take it, such as a full disk.
     """
-    name = path(content_hash)
+    name = original_path(content_hash)
     if default_storage.exists(name):
         return name
     part = f"{name}.{secrets.token_hex(8)}.part"
@@ -84,17 +79,17 @@ def remove_unused(content_hash: str) -> bool:
     with transaction.atomic(), locked(content_hash):
         if DocumentRevision.objects.filter(sha256=content_hash).exists():
             return False
-        default_storage.delete(path(content_hash))
+        default_storage.delete(original_path(content_hash))
         return True
 
 
 def stored() -> Iterator[str]:
     """The names of all originals, half-written ones included."""
-    if not default_storage.exists(FOLDER):
+    if not default_storage.exists(ORIGINALS):
         return
-    for folder in default_storage.listdir(FOLDER)[0]:
-        for name in default_storage.listdir(f"{FOLDER}/{folder}")[1]:
-            yield f"{FOLDER}/{folder}/{name}"
+    for folder in default_storage.listdir(ORIGINALS)[0]:
+        for name in default_storage.listdir(f"{ORIGINALS}/{folder}")[1]:
+            yield f"{ORIGINALS}/{folder}/{name}"
 
 
 def sweep() -> int:
