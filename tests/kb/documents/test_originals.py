@@ -67,11 +67,11 @@ def test_the_sweep_removes_what_is_old_and_held_by_nobody(
     for content in (b"left by a killed deletion", b"young"):
         originals.store(ContentFile(content), originals.sha256(ContentFile(content)))
     half = default_storage.save(f"{held}.0123.part", ContentFile(b"half"))
-    young = originals.path(originals.sha256(ContentFile(b"young")))
+    young = originals.original_path(originals.sha256(ContentFile(b"young")))
     for path in kept():
         if default_storage.path(young) != str(path):
             os.utime(path, (1, 1))
-    vanished = originals.path("0" * 64)
+    vanished = originals.original_path("0" * 64)
     names = [vanished, *originals.stored()]
     monkeypatch.setattr(originals, "stored", lambda: iter(names))
     assert originals.sweep() == 2
