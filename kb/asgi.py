@@ -6,4 +6,7 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 
-application = get_asgi_application()
+# What it imports reads the settings.
+from kb.core.body_limit import BodyLimit
+
+application = BodyLimit(get_asgi_application())

@@ -17,9 +17,9 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 # The modules of each app that do its work, each by name: a new module is put into a layer by a decision.
 WORK = {
     "core": {
-        "auditing", "authentication", "beating", "command_line", "embedded", "environment", "health", "holding",
-        "middleware", "navigation", "pagination", "people", "preparing", "problem_json", "problems", "supervising",
-        "supervision", "waking",
+        "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment", "health",
+        "holding", "middleware", "navigation", "pagination", "people", "preparing", "problem_json", "problems",
+        "supervising", "supervision", "waking",
     },
     "documents": {"chunks", "originals", "parsing", "reading", "signals"},
     "indexes": {
