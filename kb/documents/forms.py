@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.db.models import Case, Model, QuerySet, Value, When
 
 from kb.core.models import Collection, Reader
 from kb.documents.models import Document
@@ -10,18 +11,37 @@ from kb.documents.models import Document
 BIGGEST_OFFSET = 2**31 - 1
 
 
+class CollectionField(forms.ModelChoiceField[Collection]):
+    """A collection by its slug; one of somebody else says whose it is and who will read it."""
+
+    def __init__(self, user: Reader, collections: QuerySet[Collection]) -> None:
+        super().__init__(
+            collections,
+            to_field_name="slug",
+            # What is chosen for people is where their files land unnoticed: only the sole one is.
+            empty_label="Choose a collection…" if len(collections) > 1 else None,
+            error_messages={
+                "required": "Choose the collection that the files go into.",
+                "invalid_choice": "There is no such collection, or you may not add to it.",
+            },
+        )
+        self.user = user
+
+    def label_from_instance(self, obj: Model) -> str:
+        if not isinstance(obj, Collection) or obj.owner_id == self.user.pk:
+            return str(obj)
+        return f"{obj} (owner: {obj.owner}; readers: {obj.get_visibility_display().lower()})"
+
+
 class UploadForm(forms.Form):
     """The collection that files go into; the files themselves are read by the view, one by one."""
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.collections = Collection.objects.editable_by(user)
-        self.fields["collection"] = forms.ModelChoiceField(
-            queryset=self.collections,
-            to_field_name="slug",
-            empty_label=None,
-            error_messages={"invalid_choice": "There is no such collection, or you may not add to it."},
-        )
+        own_first = Case(When(owner=user.pk, then=Value(0)), default=Value(1))
+        editable = Collection.objects.editable_by(user).select_related("owner")
+        self.collections = editable.order_by(own_first, "name", "pk")
+        self.fields["collection"] = CollectionField(user, self.collections)
 
 
 class FilterForm(forms.Form):

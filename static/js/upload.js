@@ -5,6 +5,7 @@ import { dropped } from "./dropped.js";
 const AT_ONCE = 3;
 const POLL = 2000;
 const form = document.querySelector("[data-upload]");
+const choice = form?.querySelector("[name=collection]");
 if (form) {
   const drop = form.querySelector("[data-drop]");
   const picker = form.querySelector("#files");
@@ -28,11 +29,13 @@ if (form) {
     take(await dropped(event.dataTransfer));
   });
   form.addEventListener("submit", (event) => event.preventDefault());
+  choice.addEventListener("change", release);
 }
 
 const list = document.querySelector("[data-files]");
 const status = document.querySelector("[data-announce]");
 const waiting = [];
+const held = []; // files whose collection is not chosen yet
 const watched = new Map(); // collection slug → ids of documents in work
 let sending = 0;
 
@@ -42,11 +45,28 @@ function visible(files) {
 
 function take(files, input) {
   if (!files.length) return;
-  const slug = form.querySelector("[name=collection]").value;
-  const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
   list.hidden = false;
-  for (const file of files) waiting.push({ file, slug, token, row: row(file) });
+  for (const file of files) held.push({ file, row: row(file) });
   if (input) input.value = "";
+  release();
+}
+
+function release() {
+  const unchosen = form.querySelector("[data-unchosen]");
+  unchosen.hidden = Boolean(choice.value) || !held.length;
+  if (!choice.value) {
+    for (const { row } of held) row.querySelector(".state").textContent = "Waiting for a collection";
+    if (held.length) {
+      status.textContent = unchosen.textContent;
+      choice.focus();
+    }
+    return;
+  }
+  const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
+  for (const job of held.splice(0)) {
+    job.row.querySelector(".state").textContent = "Waiting";
+    waiting.push({ ...job, slug: choice.value, token });
+  }
   for (let free = AT_ONCE - sending; free > 0; free--) next();
 }
 
