@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from retrieval import line_breaks
 from retrieval.spans import Heading, Page
 
 PART_CHARACTERS = 60_000
 LONGEST_OUTLINE = 150
 
 Span = tuple[int, int]
-Kind = Literal["heading", "page", "paragraph", "rows", "verbatim"]
+Kind = Literal["heading", "page", "paragraph", "lines", "rows", "verbatim"]
 
 _PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 _SET_IN_COLUMNS = re.compile(r"^(?: {2,}|\t)|\S(?: {2,}|\t)\S", re.MULTILINE)
@@ -28,7 +29,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Block:
-    """A heading, a page's beginning (`number`), a paragraph, rows of a table, or code."""
+    """A heading, a page's beginning (`number`), a paragraph, lines of a list, rows of a table, or code."""
 
     kind: Kind
     start: int
@@ -94,11 +95,13 @@ def paragraphs(text: Text, span: Span, highlight: Span | None) -> Iterator[Block
 
 
 def kind_of(paragraph: str) -> Kind:
-    """Code keeps its columns; rows are those of a table, whose cells the loaders part by " | "."""
+    """Code keeps its columns, lists and definitions their lines; the loaders part a table's cells by " | "."""
     lines = paragraph.split("\n")
     if len(lines) > 1 and all(" | " in line for line in lines):
         return "rows"
-    return "verbatim" if 2 * len(_SET_IN_COLUMNS.findall(paragraph)) > len(lines) else "paragraph"
+    if 2 * len(_SET_IN_COLUMNS.findall(paragraph)) > len(lines):
+        return "verbatim"
+    return "lines" if line_breaks.are_meant(paragraph) else "paragraph"
 
 
 def segments(text: str, span: Span, highlight: Span | None) -> tuple[Segment, ...]:

@@ -17,10 +17,11 @@ from retrieval.answering.excerpts import (
 from retrieval.answering.support import features, support
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
+from retrieval.line_breaks import ITEM, is_term
 
 CLOSEST = 3
 # A line break within a paragraph: not before or after an empty line, nor before a list item.
-SOFT_BREAK = re.compile(r"(?<!\n)[ \t]*\n(?!\s*\n|[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])[ \t]*(?=\S)")
+SOFT_BREAK = re.compile(rf"(?<!\n)[ \t]*\n(?!\s*\n|{ITEM.pattern})[ \t]*(?=\S)")
 LAYOUT = re.compile(r"```|~~~|::\s*\n|^[ \t]*[|+]", re.MULTILINE)
 
 
@@ -77,7 +78,7 @@ class ExtractiveAnswerer:
         text = ""
         citations: list[Cited] = []
         for cited in _footnotes(parts, passages):
-            words = ("\n\n" if citations else "") + disarm(readable(cited.quote))
+            words = ("\n\n" if citations else "") + disarm(readable(cited.quote, line_before(cited)))
             marker = f"\n[{cited.marker}]" if words.endswith(("```", "~~~")) else f" [{cited.marker}]"
             yield TextDelta(words)
             yield cited
@@ -87,9 +88,27 @@ class ExtractiveAnswerer:
         yield Finished(text, tuple(citations), declined=False, model=self.model, confidence=confidence)
 
 
-def readable(quote: str) -> str:
-    """The quote with its paragraphs as one line each; code and tables stay as they are."""
-    return quote if LAYOUT.search(quote) else SOFT_BREAK.sub(" ", quote)
+def line_before(cited: Cited) -> str:
+    """What stands on the line of the passage on which the quote begins."""
+    return cited.passage.text[: cited.start - cited.passage.start].rpartition("\n")[2]
+
+
+def readable(quote: str, before: str = "") -> str:
+    """The quote with its paragraphs as one line each; code, tables, lists and definitions stay as they are.
+
+    `before` is what its first line begins with in the document.
+    """
+    if LAYOUT.search(quote):
+        return quote
+    whole = before + quote
+    width = max(map(len, whole.split("\n")))
+
+    def kept_or_joined(found: re.Match[str]) -> str:
+        line = whole[: len(before) + found.start()].rpartition("\n")[2]
+        after = quote[found.end() :].partition("\n")[0]
+        return "\n" if is_term(line, after, width) else " "
+
+    return SOFT_BREAK.sub(kept_or_joined, quote)
 
 
 def _footnotes(parts: Sequence[Excerpt], passages: Sequence[Passage]) -> Iterator[Cited]:

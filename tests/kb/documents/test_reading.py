@@ -1,6 +1,10 @@
 """A text is set in blocks without losing a word, and exactly the passage is highlighted."""
 
+import re
+from pathlib import Path
+
 import pytest
+from django.contrib.staticfiles import finders
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,11 +42,25 @@ def test_pages_begin_where_they_begin() -> None:
 @pytest.mark.parametrize(("text", "kind"), [
     ("def f():\n    return 1\n    # end", "verbatim"),
     ("name | size\na | 1\nb | 2", "rows"),
-    ("- one\n- two", "paragraph"),
+    ("- one\n- two", "lines"),
+    ("What it needs:\n1. flour\n2. water", "lines"),
+    ("Kiln\nAn oven that burns clay.", "lines"),
+    ("Kiln\nAn oven that burns clay.\nGlaze\nWhat melts on it.", "lines"),
+    ("The oven that burns clay is\ncalled a kiln.", "paragraph"),
+    ("It is hot.\nKeep the door of the pottery open.", "paragraph"),
     ("a sentence | with a bar", "paragraph"),
 ])  # fmt: skip
 def test_code_and_tables_are_told_from_prose(text: str, kind: str) -> None:
     assert [block.kind for block in blocks(Text(text), (0, len(text)))] == [kind]
+
+
+def test_every_kind_whose_lines_count_is_set_with_them() -> None:
+    """The style sheet keeps the breaks of each kind of block but plain paragraphs."""
+    css = Path(str(finders.find("css/reading.css"))).read_text()
+    kept = re.findall(r"\.text ([^{]+)\{[^}]*white-space: pre", css)
+    for kind in ("lines", "rows", "verbatim"):
+        assert any(f".{kind}" in selector for selector in kept), kind
+    assert not any(".paragraph" in selector for selector in kept)
 
 
 def test_a_highlight_may_cross_blocks_and_is_anchored_once() -> None:

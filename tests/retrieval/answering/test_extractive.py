@@ -125,6 +125,21 @@ def test_paragraphs_become_lines(quote: str, expected: str) -> None:
     assert readable(quote) == expected
 
 
+def test_a_term_stands_above_its_definition() -> None:
+    quote = "Kiln\nAn oven that burns clay, at a heat\nthat melts glaze.\nGlaze\nWhat melts in a kiln."
+    lines = ["Kiln", "An oven that burns clay, at a heat that melts glaze.", "Glaze", "What melts in a kiln."]
+    assert readable(quote.replace("glaze.\nGlaze", "glaze.\n\nGlaze")).split("\n") == [
+        *lines[:2],
+        "",
+        *lines[2:],
+    ]
+
+
+def test_a_quote_that_begins_within_a_line_is_no_term() -> None:
+    quote = "Keep\nUbuntu up to date on the day that an update comes."
+    assert readable(quote, "The old ones are no longer safe to run. ") == quote.replace("\n", " ")
+
+
 SOURCES = st.lists(
     st.lists(
         st.sampled_from(
