@@ -1,9 +1,14 @@
 """Keeps the workers' heartbeats going: each queue is asked to show that it consumes."""
 
-from celery import shared_task
-from celery.signals import task_prerun
+import logging
 
-from kb.core.beating import beat, forget_old
+from celery import shared_task
+from celery.signals import task_prerun, worker_process_shutdown, worker_shutdown
+from django.db import DatabaseError
+
+from kb.core.beating import beat, fall_silent, forget_old
+
+logger = logging.getLogger(__name__)
 
 QUEUES = ("parse", "embed", "control")
 
@@ -28,3 +33,13 @@ def beat_before_each_task(task: object, **_: object) -> None:
     delivery = getattr(request, "delivery_info", None) or {}
     if (queue := delivery.get("routing_key")) in QUEUES and not getattr(request, "is_eager", False):
         beat(queue)
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def fall_silent_at_the_end(**_: object) -> None:
+    """A worker that is stopped, and each process of its pool, is not taken for alive afterwards."""
+    try:
+        fall_silent()
+    except DatabaseError as error:
+        logger.warning("The last sign of life stays until it is old: %s", error)
