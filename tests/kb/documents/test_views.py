@@ -309,6 +309,8 @@ def test_the_original_is_saved_and_never_shown(
 
 
 @pytest.mark.parametrize("revision", ["0", "2", "x", "9" * 5000])
-def test_a_revision_that_is_none_has_no_original(as_user, alice: User, bread: Document, revision: str) -> None:
+def test_a_revision_that_is_none_has_no_original(
+    as_user, alice: User, bread: Document, revision: str
+) -> None:
     response = as_user(alice).get(f"/documents/{bread.pk}/original/", {"revision": revision})
     assert response.status_code == 404
