@@ -6,7 +6,11 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 
-# What it imports reads the settings.
-from kb.core.body_limit import BodyLimit
+# Sets Django up, which what follows needs when it is imported.
+django = get_asgi_application()
 
-application = BodyLimit(get_asgi_application())
+from kb.core.body_limit import BodyLimit  # noqa: E402
+from kb.search.warming import warm_soon  # noqa: E402
+
+application = BodyLimit(django)
+warm_soon()

@@ -26,7 +26,7 @@ WORK = {
         "dense", "embedding", "embedding_table", "health", "lexical", "lineage", "placing", "pools",
         "progress", "providers",
     },
-    "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets"},
+    "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets", "warming"},
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
 }  # fmt: skip
 LAYERS = [

@@ -48,6 +48,10 @@ def free_slug(name: str) -> str:
 
 
 def save_checked(collection: Collection, fields: Sequence[str] | None = None) -> None:
+    if not any(letter.isalnum() for letter in collection.name):
+        raise Problem("invalid", "name: Give a name with letters or digits in it.", field="name")
+    if not any(letter.isalnum() for letter in collection.slug):
+        raise Problem("invalid", "slug: Give a slug with letters or digits in it.", field="slug")
     try:
         collection.full_clean(validate_unique=False)
         with transaction.atomic():
@@ -66,7 +70,7 @@ def change_collection(actor: User, collection: Collection, **fields: str) -> Col
     if unknown := set(fields) - {"name", "description", "visibility"}:
         raise Problem("invalid", f"These cannot be changed: {', '.join(sorted(unknown))}.")
     for field, value in fields.items():
-        setattr(collection, field, value)
+        setattr(collection, field, value.strip() if field == "name" else value)
     # Not the whole row: `collection` may have been read before somebody withdrew its visibility.
     save_checked(collection, list(fields))
     record(actor, "change", collection, **fields)

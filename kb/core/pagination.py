@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -32,9 +33,19 @@ def decode(cursor: str, fields: Sequence["Field[Any, Any]"]) -> list[Any]:
     """The values in a cursor. Raises Problem for one that did not come from `encode` with these fields."""
     try:
         texts = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-        return [field.to_python(str(text)) for field, text in zip(fields, texts, strict=True)]
+        values = [field.to_python(str(text)) for field, text in zip(fields, texts, strict=True)]
+        return [storable(value) for value in values]
     except (ValueError, TypeError, ValidationError, OverflowError) as error:
         raise Problem("invalid_cursor", "This cursor is not valid: start again without one.") from error
+
+
+def storable(value: Any) -> Any:
+    """The value itself. Raises ValueError for what the database would refuse to compare with."""
+    if isinstance(value, datetime) and not 1900 < value.year < 9000:
+        raise ValueError("PostgreSQL has no such time in all time zones")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("PostgreSQL has no NUL in texts")
+    return value
 
 
 def after(order: Sequence[str], values: Sequence[Any]) -> Q:

@@ -132,7 +132,15 @@ def children(site: Site, database_in_use: Callable[[], bool]) -> list[Child]:
     return [
         *([postgres_child(site.home, database_in_use)] if site.embedded_postgres else []),
         *([valkey_child(site.home)] if site.embedded_valkey else []),
-        Child("prepare", manage("prepare"), start_order=1, stop_order=0, required=True, once=True),
+        Child(
+            "prepare",
+            manage("prepare"),
+            start_order=1,
+            stop_order=0,
+            required=True,
+            once=True,
+            says_last=True,
+        ),
         web_child(site),
         *worker_children(site),
         Child(

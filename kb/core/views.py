@@ -1,10 +1,11 @@
 """Pages of accounts, invitations, API keys and collections' settings and members."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm
-from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.contrib.auth.views import LoginView, PasswordChangeView, PasswordResetView
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -45,6 +46,11 @@ class ChangePassword(PasswordChangeView):
     def form_valid(self, form: "PasswordChangeForm") -> HttpResponse:
         messages.success(self.request, "Your password is changed.")
         return super().form_valid(form)
+
+
+class ResetPassword(PasswordResetView):
+    # Not the name that the request was sent to: whoever asks for the mail could choose it.
+    extra_email_context = {"site": settings.SITE_URL}
 
 
 @never_cache

@@ -108,7 +108,8 @@ def visible_scope(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     visible = Collection.objects.visible_to(user)
     if not slugs:
         return list(visible.order_by("pk").values_list("pk", flat=True))
-    chosen = dict(visible.filter(slug__in=slugs).values_list("slug", "pk"))
+    known = [slug for slug in slugs if "\0" not in slug]  # which PostgreSQL has no text for
+    chosen = dict(visible.filter(slug__in=known).values_list("slug", "pk"))
     if missing := [slug for slug in slugs if slug not in chosen]:
         problem = not_found("collection")
         problem.extra = {"collection": missing[0]}

@@ -15,6 +15,7 @@ from retrieval.loading.text import clean, join_lines
 HYPHEN = "\ufffe"  # pdfium's mark for a hyphen at a line's end
 _LINE = re.compile("[^\\s\ufffe][^\r\n\ufffe]*\ufffe?")
 _MARKER = re.compile(r"^(?:[•‣◦▪■●○–—*+-]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s")
+_NUMBER = re.compile(r"^\d")
 _SENTENCE_END = re.compile(r"[.!?:;。！？][\"'”’)\]]*$")
 _LEADERS = re.compile(r"(?:\. ?){4,}|\.{4,}|…{2,}")
 _WORD = re.compile(r"\w+(?:-\w+)*")
@@ -95,7 +96,7 @@ def _joins(lines: Sequence[Line], at: int, leading: float) -> bool:
         return above.group == below.group
     if above.text.endswith(HYPHEN):
         return True
-    if _stands_alone(above, below) or max(above.size, below.size) > 1.2 * min(above.size, below.size):
+    if _stands_alone(lines, at) or max(above.size, below.size) > 1.2 * min(above.size, below.size):
         return False
     drop = above.bottom - below.bottom
     if drop < 0.3 * above.size:  # beside or above: the next column, or another part of the page
@@ -105,11 +106,23 @@ def _joins(lines: Sequence[Line], at: int, leading: float) -> bool:
     return not (is_apart or is_set_in or _ended_early(lines, at))
 
 
-def _stands_alone(above: Line, below: Line) -> bool:
-    """Whether one of the two is an entry of a list, of a table of contents or of a table of numbers."""
-    if _MARKER.match(below.text):
+def _stands_alone(lines: Sequence[Line], at: int) -> bool:
+    """Whether this line or the next is an entry of a list, of a table of contents or of a table of numbers."""
+    above, below = lines[at], lines[at + 1]
+    if _MARKER.match(below.text) and not (_NUMBER.match(below.text) and _goes_on(lines, at)):
         return True
     return any(_LEADERS.search(line.text) or _is_numbers(line.text) for line in (above, below))
+
+
+def _goes_on(lines: Sequence[Line], at: int) -> bool:
+    """Whether the line at `at` fills its column amid a sentence, so that a number after it is the sentence's."""
+    above, below = lines[at], lines[at + 1]
+    return not (
+        _MARKER.match(above.text)
+        or _SENTENCE_END.search(above.text)
+        or abs(below.left - above.left) > 0.3 * above.size
+        or _ended_early(lines, at)
+    )
 
 
 def _is_numbers(text: str) -> bool:

@@ -48,7 +48,6 @@ def ask(page: Page, question: str) -> None:
 
 
 def test_from_upload_to_footnote_to_deletion(page: Page, pdf: Path, docx: Path) -> None:
-    expect(page.get_by_text("There is no collection yet")).to_be_visible()
     make_collection(page)
     upload(page, pdf, docx)
     answer_with_footnote(page)
@@ -61,7 +60,8 @@ def test_from_upload_to_footnote_to_deletion(page: Page, pdf: Path, docx: Path) 
 
 
 def make_collection(page: Page) -> None:
-    page.get_by_role("link", name="Make a collection").click()
+    page.goto("/library/")
+    page.get_by_role("link", name="New collection").click()
     page.get_by_label("Name").fill("Workshop")
     page.get_by_role("button", name="Make the collection").click()
     expect(page.get_by_text("This collection is empty.")).to_be_visible()

@@ -22,4 +22,7 @@ class CollectionFilter(SimpleListFilter):
         return [(collection.slug, collection.name) for collection in visible]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(collection__slug=self.value()) if self.value() else queryset
+        slug = self.value()
+        if not slug:
+            return queryset
+        return queryset.none() if "\0" in slug else queryset.filter(collection__slug=slug)

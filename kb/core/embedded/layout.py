@@ -10,6 +10,12 @@ LONGEST_SOCKET_FOLDER = 90
 DATABASE = USER = "footnote"
 
 
+def make_private(folder: Path) -> None:
+    """A folder that only this account looks into: logs may hold the words of mails, keys of a cache are secrets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
 def postgres_data(home: Path) -> Path:
     return home / "postgres"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from kb.core.embedded import postgres
+from kb.core.embedded import layout, postgres
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def postgres_lease(home: Path) -> Iterator[None]:
 def start(home: Path) -> subprocess.Popen[bytes]:
     """Starts the server in a session of its own, so that a Ctrl-C meant for us does not reach it."""
     postgres.prepare(home)
-    postgres.log(home).parent.mkdir(exist_ok=True)
+    layout.make_private(postgres.log(home).parent)
     with postgres.log(home).open("ab") as log:
         return subprocess.Popen(
             postgres.command(home),

@@ -21,7 +21,7 @@ STOP_SECONDS = 10
 def command(home: Path) -> list[str]:
     """The command line of the server; it runs in the foreground and listens on no port."""
     folder = home / "valkey"
-    folder.mkdir(parents=True, exist_ok=True)
+    layout.make_private(folder)
     return [
         str(get_binary_path()),
         *("--port", "0"),

@@ -38,6 +38,9 @@ class Child:
     once: bool = False  # ready when it ends well; never restarted; its standard output is for the person
     after: Callable[[int], None] | None = None  # told the exit status of a `once` child
     announce: tuple[str, ...] = ()  # said when it is ready for the first time
+    says_last: bool = (
+        False  # what a `once` child says waits for the next announcement, not to be scrolled away
+    )
     wanted: Callable[[], bool] = always  # asked once, before the first start
     adopt: Callable[[], int | None] = nobody  # the process that does this work already, if one is left over
     in_use: Callable[[], bool] = never  # asked at the end: somebody else needs it, so it is left running

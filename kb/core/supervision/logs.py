@@ -4,6 +4,8 @@ from pathlib import Path
 from signal import Signals
 from typing import BinaryIO
 
+from kb.core.embedded.layout import make_private
+
 ROTATE_BYTES = 10 * 1024 * 1024
 TAIL_BYTES = 8192
 # What a log may say, and what that means for the person who reads it.
@@ -22,7 +24,7 @@ def log_path(home: Path, name: str) -> Path:
 def open_log(home: Path, name: str) -> BinaryIO:
     """The child's log, to append to; a long one is put aside first."""
     path = log_path(home, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     if path.exists() and path.stat().st_size > ROTATE_BYTES:
         path.replace(path.with_suffix(".log.1"))
     return path.open("ab")

@@ -6,6 +6,8 @@ import shutil
 import socket
 from pathlib import Path
 
+from kb.core.embedded.layout import make_private
+
 MINIMUM_FREE = 500 * 1024 * 1024
 
 
@@ -17,8 +19,7 @@ def check_folder(home: Path) -> None:
     """Raises CannotStart unless KB_HOME can be written to and has room."""
     probe = home / f".probe.{os.getpid()}"
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "logs").mkdir(exist_ok=True)
+        make_private(home / "logs")
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as error:

@@ -88,7 +88,7 @@ class Supervisor:
             return
         if running.process is not None:
             self.guardian.watch(child, running.process.pid)
-            self.events.relay(child.name, running.process.stdout)
+            self.events.relay(child.name, running.process.stdout, hold=child.says_last)
             if not child.once:
                 self.report(f"{child.name}: started (process {running.process.pid})")
             if self.watch and child.silent_after and not self.watch.thread.ident:
@@ -105,9 +105,10 @@ class Supervisor:
             self.report(f"{child.name}: ready after {time.monotonic() - running.started:.1f} s")
         if again:
             self.replace_dependents(child.name)
-        else:
+        elif child.announce:
             for line in child.announce:
                 self.report(line)
+            self.events.say_held()
 
     # Dying and replacing -----------------------------------------------------------------------
 
@@ -194,6 +195,7 @@ class Supervisor:
 
     def stop_all(self) -> None:
         """Stops by `stop_order`; a second request to stop ends the rest at once."""
+        self.events.say_held()
         requests = self.events.stops
         for order in sorted({running.child.stop_order for running in self.all}):
             group = [running for running in self.all if running.child.stop_order == order and running.process]

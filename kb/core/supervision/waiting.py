@@ -20,6 +20,7 @@ class Events:
         self.selector = selectors.DefaultSelector()
         self.pipes: dict[str, IO[bytes]] = {}
         self.unfinished: dict[str, bytes] = {}
+        self.held: dict[str, list[str]] = {}
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,8 +47,11 @@ class Events:
         if number in STOPS:
             self.stops += 1
 
-    def relay(self, name: str, pipe: IO[bytes] | None) -> None:
+    def relay(self, name: str, pipe: IO[bytes] | None, hold: bool = False) -> None:
+        """Passes on what comes through the pipe, with `hold` not before `say_held`."""
         if pipe is not None:
+            if hold:
+                self.held[name] = []
             os.set_blocking(pipe.fileno(), False)
             self.pipes[name], self.unfinished[name] = pipe, b""
             self.selector.register(pipe, selectors.EVENT_READ, name)
@@ -77,8 +81,16 @@ class Events:
             lines, self.unfinished[name] = [*lines, self.unfinished[name]], b""
         for line in lines:
             if text := line.decode(errors="replace").strip():
-                self.report(f"{name}: {text}")
+                if name in self.held:
+                    self.held[name].append(text)
+                else:
+                    self.report(f"{name}: {text}")
         return bool(said)
+
+    def say_held(self) -> None:
+        for text in [text for texts in self.held.values() for text in texts]:
+            self.report(text)
+        self.held.clear()
 
     def drain(self, name: str) -> None:
         while self.read(name):

@@ -4,6 +4,7 @@ import pytest
 
 from kb.core.actions import change_collection
 from kb.core.models import Collection, Membership
+from kb.core.pagination import encode
 
 COLLECTIONS = "/api/v1/collections"
 PAPERS = f"{COLLECTIONS}/papers"
@@ -153,7 +154,10 @@ def test_the_cursor_is_stable_while_rows_come_and_go(as_user, alice):
     assert slugs(client.get(COLLECTIONS, {"cursor": first["next_cursor"]})) == ["e", "f"]
 
 
-@pytest.mark.parametrize("cursor", ["x", "ä", "bm90IGpzb24", "WzFd", "WyIiLCBudWxsXQ", "WyJhIiwgIngiXQ"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "ä", "bm90IGpzb24", "WzFd", "WyIiLCBudWxsXQ", "WyJhIiwgIngiXQ", encode(["a\0", "1"])],
+)
 def test_a_cursor_that_is_none_is_refused(as_user, alice, problem, cursor):
     problem(as_user(alice).get(COLLECTIONS, {"cursor": cursor}), 400, "invalid_cursor")
 

@@ -203,8 +203,8 @@ def up(tmp_path: Path, free_port: int) -> Iterator[Up]:
 def test_a_whole_run(up: Up, tmp_path: Path) -> None:
     """Starts from nothing, tells a second one so, repairs itself, and leaves nothing running."""
     home = tmp_path / "home"
-    up.until(r"Sign in as admin with the password \S{16}")
     address = up.until(r"Footnote is at (\S+)")[1]
+    up.until(r"Sign in as admin with the password \S{16}")
     up.until(r"beat: started")
 
     second = up.start()

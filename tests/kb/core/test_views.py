@@ -39,12 +39,13 @@ def test_too_many_failures_lock_the_account_for_this_address(as_user, alice: Use
     assert response.status_code == 429
 
 
-def test_password_reset_by_mail(as_user, alice: User) -> None:
+def test_password_reset_by_mail(as_user, alice: User, settings) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
     client = as_user()
-    assert (
-        client.post("/password/reset/", {"email": "alice@example.org"})["Location"] == "/password/reset/sent/"
-    )
-    link = re.search(r"/password/reset/\S+", mail.outbox[0].body)
+    sent = client.post("/password/reset/", {"email": "alice@example.org"}, headers={"host": "evil.example"})
+    assert sent["Location"] == "/password/reset/sent/"
+    assert "evil.example" not in mail.outbox[0].body
+    link = re.search(rf"(?<={settings.SITE_URL})/password/reset/\S+", mail.outbox[0].body)
     assert link is not None
     form = client.get(link[0])["Location"]
     new = {"new_password1": "tulips-in-march", "new_password2": "tulips-in-march"}
@@ -172,6 +173,7 @@ def test_a_collection_is_made_changed_and_deleted(as_user, alice: User) -> None:
 @pytest.mark.parametrize("form", [
     {"name": "", "visibility": "private"},
     {"name": "x" * 201, "visibility": "private"},
+    {"name": "\u200b —", "visibility": "private"},
     {"name": "Notes", "visibility": "everyone"},
 ])  # fmt: skip
 def test_a_bad_collection_is_refused_at_its_field(as_user, alice: User, form: dict[str, str]) -> None:

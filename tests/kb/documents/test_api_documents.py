@@ -7,6 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from kb.core.models import Collection, Membership
+from kb.core.pagination import encode
 from kb.documents.models import Document
 from tests.conftest import ingest, work_off
 
@@ -199,6 +200,13 @@ def test_the_cursor_walks_the_list_while_documents_come_and_go(as_user, alice, c
     rest = client.get(DOCUMENTS, {"limit": 4, "cursor": first["next_cursor"]}).json()
     assert [item["id"] for item in [*first["items"], *rest["items"]]] == order
     assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_a_cursor_with_a_time_that_no_database_has_is_refused(as_user, alice, collection, problem, year):
+    cursor = encode([f"{year}-12-31T23:59:59+00:00", uuid4()])
+    problem(as_user(alice).get(DOCUMENTS, {"cursor": cursor}), 400, "invalid_cursor")
+    assert as_user(alice).get(f"/library/{collection.slug}/", {"cursor": cursor}).status_code == 404
 
 
 def test_a_cursor_of_another_list_is_refused(as_user, alice, collection, problem):

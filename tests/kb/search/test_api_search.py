@@ -66,7 +66,7 @@ def test_a_withdrawn_permission_counts_at_once(as_user, bob, collection, documen
 def test_a_collection_that_may_not_be_known_looks_like_none(as_user, charlie, document, problem):
     bodies = [
         problem(as_user(charlie).post(SEARCH, {"query": "x", "collections": [slug]}, content_type=JSON), 404)
-        for slug in ("papers", "unknown")
+        for slug in ("papers", "unknown", "a\0b")
     ]
     assert bodies[0]["detail"] == bodies[1]["detail"]
 

@@ -65,6 +65,8 @@ def test_sentences_are_not_broken_by_lines(pdf):
         (column(FULL, "home.", FULL, "again."), f"{FULL} home.\n\n{FULL} again."),
         (column("A short list:", "- one", "- two"), "A short list:\n- one\n- two"),
         (column(FULL, "• a point"), f"{FULL}\n• a point"),
+        (column(FULL + " below", "50. It slept."), f"{FULL} below 50. It slept."),
+        (column("1. " + FULL, "2. " + FULL), f"1. {FULL}\n2. {FULL}"),
         (column("1 2.5 3.5", "4 5.5 6.5"), "1 2.5 3.5\n4 5.5 6.5"),
         (column(FULL) + column(FULL, top=640), f"{FULL}\n\n{FULL}"),
         (column(FULL + " infor-", "mation and " + FULL), f"{FULL} information and {FULL}"),

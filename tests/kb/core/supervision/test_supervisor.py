@@ -85,11 +85,13 @@ def test_starts_and_stops_in_order(here: Here) -> None:
     here.run(
         here.child("web", f"touch web; {FOREVER}", 2, 0, ready=here.exists("web"), announce=("come in",)),
         here.child("database", f"sleep 0.3; touch database; {FOREVER}", 0, 2, ready=here.exists("database")),
-        here.child("prepare", "test -e database && echo ready to go", 1, 0, once=True, required=True),
+        here.child(
+            "prepare", "test -e database && echo open", 1, 0, once=True, required=True, says_last=True
+        ),
         here.child("worker", FOREVER, 2, 1),
     )
-    order = ["database: started", "database: ready", "prepare: ready to go", "web: started", "web: ready"]
-    order += ["come in", "stopping web", "stopping worker", "stopping database"]
+    order = ["database: started", "database: ready", "web: started", "web: ready", "come in", "open"]
+    order += ["stopping web", "stopping worker", "stopping database"]
     assert sorted(order, key=here.position) == order
 
 
@@ -99,6 +101,16 @@ def test_each_signal_stops_it_and_gets_its_old_receiver_back(here: Here, number:
     here.when("one: started", lambda: os.kill(os.getpid(), number))
     here.run(here.child("one"))
     assert signal.getsignal(number) is before
+
+
+def test_what_was_held_back_for_the_announcement_is_said_even_if_that_never_comes(here: Here) -> None:
+    with pytest.raises(CannotStart):
+        here.run(
+            here.child("prepare", "echo the password", 0, 0, once=True, required=True, says_last=True),
+            here.child("web", "exit 1", 1, 0, required=True, ready=lambda: False, announce=("come in",)),
+        )
+    assert "the password" in here.said
+    assert "come in" not in here.said
 
 
 def test_a_dead_child_is_started_again(here: Here) -> None:
