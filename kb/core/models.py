@@ -75,6 +75,9 @@ class Collection(models.Model):
         settings.AUTH_USER_MODEL, through="Membership", related_name="shared_collections", blank=True
     )
     visibility = models.CharField(max_length=20, choices=Visibility, default=Visibility.PRIVATE)
+    paused = models.BooleanField(
+        default=False, help_text="nothing new is read or embedded until it is resumed"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = CollectionQuerySet.as_manager()
@@ -219,6 +222,7 @@ class Heartbeat(models.Model):
     queue = models.CharField(max_length=40, db_index=True)
     pid = models.IntegerField()
     at = models.DateTimeField()
+    rate = models.FloatField(default=0, help_text="units a second of late: documents parsed, chunks embedded")
 
     objects = HeartbeatQuerySet.as_manager()
 

@@ -12,6 +12,44 @@ from django.utils import timezone
 from kb.core.models import Collection, Reader
 
 
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def visible_to(self, user: Reader) -> Self:
+        return self.filter(collection__in=Collection.objects.visible_to(user))
+
+    def editable_by(self, user: Reader) -> Self:
+        return self.filter(collection__in=Collection.objects.editable_by(user))
+
+
+class Upload(models.Model):
+    """Documents that were put in together, to be watched, paused and cancelled together."""
+
+    class Origin(models.TextChoices):
+        PAGE = "page", "The upload page"
+        API = "api", "The API"
+        COMMAND = "command", "manage.py ingest"
+        ADMIN = "admin", "The admin"
+        ARCHIVE = "archive", "An archive"
+        WEB = "web", "The web"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="uploads")
+    origin = models.CharField(max_length=10, choices=Origin)
+    name = models.CharField(max_length=255, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        indexes = [models.Index(fields=["collection", "-created_at", "id"], name="upload_listing")]
+
+    def __str__(self) -> str:
+        return self.name or f"Upload of {self.created_at:%d %B %Y, %H:%M}"
+
+
 class DocumentQuerySet(models.QuerySet["Document"]):
     def visible_to(self, user: Reader) -> Self:
         return self.filter(collection__in=Collection.objects.visible_to(user))
@@ -29,10 +67,14 @@ class Document(models.Model):
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
+        FETCHING = "fetching", "Fetching"
         PARSING = "parsing", "Parsing"
         EMBEDDING = "embedding", "Embedding"
         READY = "ready", "Ready"
         FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    WORK = (State.QUEUED, State.FETCHING, State.PARSING, State.EMBEDDING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
@@ -49,6 +91,27 @@ class Document(models.Model):
     incoming = models.ForeignKey(
         "DocumentRevision", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    paused = models.BooleanField(default=False)
+    queued_at = models.DateTimeField(default=timezone.now)
+    upload = models.ForeignKey(
+        Upload, null=True, blank=True, on_delete=models.SET_NULL, related_name="documents"
+    )
+    archive = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="entries",
+        help_text="the archive that it came out of, and goes with",
+    )
+    same_as = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="copies",
+        help_text="a document with the very same file that the uploader could see",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -59,7 +122,15 @@ class Document(models.Model):
 
     class Meta:
         ordering = ["-created_at", "id"]
-        indexes = [models.Index(fields=["collection", "-created_at", "id"], name="document_listing")]
+        indexes = [
+            models.Index(fields=["collection", "-created_at", "id"], name="document_listing"),
+            # Who is next, collection by collection: only what is at work is in it.
+            models.Index(
+                fields=["collection", "queued_at", "id"],
+                name="document_queue",
+                condition=models.Q(state__in=["queued", "fetching", "parsing"], paused=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title
@@ -92,10 +163,14 @@ class DocumentRevision(models.Model):
     size = models.PositiveBigIntegerField()
     media_type = models.CharField(max_length=120, blank=True)
     title = models.CharField(max_length=500, blank=True)
+    author = models.CharField(max_length=500, blank=True)
+    language = models.CharField(max_length=10, blank=True, help_text="ISO 639-1, such as en")
+    written_at = models.DateTimeField(null=True, blank=True, help_text="as the file says")
     text = models.TextField(blank=True)
     pages = models.JSONField(default=list)
     headings = models.JSONField(default=list)
     parsed_at = models.DateTimeField(null=True, blank=True)
+    parser = models.CharField(max_length=40, blank=True, help_text="the version of the loaders that read it")
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -107,6 +182,55 @@ class DocumentRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document} (revision {self.number})"
+
+
+class DocumentStage(models.Model):
+    """One stage of a document's way, as its newest attempt left it.
+
+    `done` of `total` are units of the stage: bytes fetched, pages parsed, chunks cut, indexed or embedded;
+    `reused` of them cost no work, because their text or vector was there already. `content_hash` is
+    the hash of what went in.
+    """
+
+    class Stage(models.TextChoices):
+        FETCH = "fetch", "Fetch"
+        PARSE = "parse", "Parse"
+        CHUNK = "chunk", "Chunk"
+        INDEX = "index", "Index"
+        EMBED = "embed", "Embed"
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="stages")
+    stage = models.CharField(max_length=6, choices=Stage)
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    content_hash = models.CharField(max_length=64, blank=True)
+    done = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(default=0)
+    reused = models.PositiveBigIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["document", "stage"], name="one_document_stage")]
+        # The rate of the last minutes is read off what has finished.
+        indexes = [models.Index(fields=["stage", "-finished_at"], name="stage_rate")]
+
+    def __str__(self) -> str:
+        return f"{self.stage} of {self.document_id}: {self.state}"
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
 
 class Chunking(models.Model):

@@ -206,8 +206,10 @@ def settle(document_ids: set[UUID] | None = None) -> int:
 def enqueue_missing(version: IndexVersion) -> int:
     """The audit: writes a job for every chunk without the right vector and without a job. Returns how many."""
     statement = sql.SQL(
-        "INSERT INTO indexes_embeddingjob (version_id, chunk_id, attempts, error, created_at) "
-        "SELECT %s, chunk.id, 0, '', now() FROM documents_chunk chunk "
+        "INSERT INTO indexes_embeddingjob "
+        "(version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at) "
+        "SELECT %s, chunk.id, chunk.collection_id, chunk.tokens, document.paused, 0, '', now() "
+        "FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id "
         "LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id "
         "WHERE chunk.chunking_id = %s AND coalesce(placed.index_id, %s) = %s AND NOT EXISTS ("
         "SELECT FROM {} v WHERE v.chunk_id = chunk.id AND v.content_hash = sha256(%s::bytea || chunk.rendered_hash)) "

@@ -40,6 +40,11 @@ def create(version: IndexVersion) -> None:
             )
         )
         cursor.execute(
+            sql.SQL("CREATE INDEX {name} ON {table} USING hash (content_hash)").format(
+                name=sql.Identifier(f"{version.table}_content"), **names
+            )
+        )
+        cursor.execute(
             sql.SQL(
                 "CREATE INDEX {name} ON {table} USING hnsw (vector {operators}) "
                 "WITH (m = {m}, ef_construction = {ef})"

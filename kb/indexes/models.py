@@ -170,6 +170,11 @@ class EmbeddingJob(models.Model):
 
     version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="jobs")
     chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, related_name="jobs")
+    collection = models.ForeignKey(
+        Collection, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    tokens = models.PositiveIntegerField(default=0, help_text="of the chunk: batches are made of alike ones")
+    paused = models.BooleanField(default=False)
     lease_until = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True)
@@ -177,9 +182,38 @@ class EmbeddingJob(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version", "chunk"], name="one_embedding_job")]
+        indexes = [
+            # Whose turn it is, collection by collection.
+            models.Index(
+                fields=["version", "collection", "id"],
+                name="embedding_queue",
+                condition=models.Q(paused=False, attempts__lt=5),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"Chunk {self.chunk_id} for {self.version_id}"
+
+
+class Calibration(models.Model):
+    """What a model's backends were measured to do on one kind of machine, and which was chosen."""
+
+    model = models.ForeignKey(EmbeddingModel, on_delete=models.CASCADE, related_name="calibrations")
+    machine = models.CharField(
+        max_length=64, help_text="hash of processor, cores, accelerator and package versions"
+    )
+    described = models.TextField(help_text="the same in words")
+    backend = models.CharField(max_length=40)
+    number_format = models.CharField(max_length=20)
+    batch_size = models.PositiveSmallIntegerField()
+    measured = models.JSONField(help_text="each backend: chunks a second, cosine to float32, or why not")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "machine"], name="one_calibration")]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.described}: {self.backend}, {self.number_format}"
 
 
 class Segment(models.Model):

@@ -32,7 +32,16 @@ def take_changed_chunks(
     )
     for version in versions:
         EmbeddingJob.objects.bulk_create(
-            [EmbeddingJob(version=version, chunk=new.chunk) for new in added],
+            [
+                EmbeddingJob(
+                    version=version,
+                    chunk=new.chunk,
+                    collection_id=document.collection_id,
+                    tokens=new.chunk.tokens,
+                    paused=document.paused,
+                )
+                for new in added
+            ],
             ignore_conflicts=True,
             batch_size=1000,
         )

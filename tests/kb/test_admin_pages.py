@@ -35,7 +35,11 @@ def filled(admin, alice, collection, index):
     record(admin, "look at", document)
     Heartbeat.objects.create(worker="embed@here:1", queue="embed", pid=1, at=timezone.now())
     EmbeddingJob.objects.create(
-        version=index.live_version, chunk=document.chunks.get(), attempts=2, error="lost"
+        collection=collection,
+        version=index.live_version,
+        chunk=document.chunks.get(),
+        attempts=2,
+        error="lost",
     )
     answer = list(ask(alice, "What does the waggle dance tell?"))[-1].answer
     Interaction.objects.create(answer=answer, user=alice, kind="helpful")

@@ -11,7 +11,7 @@ from kb.core.health import workers_alive
 from kb.core.models import Collection, Reader
 from kb.documents.models import Document
 
-WORK = (Document.State.QUEUED, Document.State.PARSING, Document.State.EMBEDDING)
+WORK = Document.WORK
 BIG = [f"{which}__{field}" for which in ("current", "incoming") for field in ("text", "pages", "headings")]
 
 

@@ -337,7 +337,7 @@ def test_a_chunk_whose_worker_died_at_each_attempt_fails_its_document(
 
 
 def test_a_job_whose_chunk_is_gone_is_removed(index: Index) -> None:
-    EmbeddingJob.objects.create(version=index.live_version, chunk_id=12345)
+    EmbeddingJob.objects.create(version=index.live_version, chunk_id=12345, collection_id=1)
     assert embedding.lease(index.live_version) == []
     assert not EmbeddingJob.objects.exists()
 

@@ -52,7 +52,13 @@ def test_a_vector_that_waits_tells_why(as_user, bob, chunk, index):
         cursor.execute(f"DELETE FROM {index.live_version.table}")
     path = f"/api/v1/chunks/{chunk.pk}/lineage"
     assert as_user(bob).get(path).json()["vectors"][0]["state"] == "missing"
-    EmbeddingJob.objects.create(version=index.live_version, chunk=chunk, attempts=2, error="out of memory")
+    EmbeddingJob.objects.create(
+        version=index.live_version,
+        chunk=chunk,
+        collection_id=chunk.collection_id,
+        attempts=2,
+        error="out of memory",
+    )
     (vector,) = as_user(bob).get(path).json()["vectors"]
     assert (vector["state"], vector["attempts"], vector["error"]) == ("waiting", 2, "out of memory")
     assert vector["making"] is None
