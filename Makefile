@@ -19,7 +19,7 @@ COMPILE := $(VENV_PYTHON) -m piptools compile --quiet --strip-extras --generate-
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	--constraint requirements/torch.txt
 
-.PHONY: help run install install-test test test-all check bench lock openapi clean chromium
+.PHONY: help run install install-test test test-all test-faults check bench bench-ingest lock openapi clean chromium
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -69,6 +69,9 @@ test: install-test chromium  ## run the tests, but for the slow ones
 test-all: install-test chromium  ## run all tests
 	$(VENV_PYTHON) -m pytest
 
+test-faults: install-test  ## kill, empty and fill up what ingestion rests on, a line for each fault
+	$(VENV_PYTHON) -m pytest -v --no-header tests/services
+
 check: export KB_HOME = var/check
 check: install-test  ## lint, types, layout, migrations, templates
 	.venv/bin/ruff check .
@@ -82,11 +85,15 @@ check: install-test  ## lint, types, layout, migrations, templates
 bench: .venv/.bench  ## measure what has a benchmark
 	$(VENV_PYTHON) -m pytest tests/benchmarks --benchmark-group-by=func --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
+bench-ingest: .venv/.bench  ## ingestion beside other pipelines, in one run of about a quarter of an hour
+	$(VENV_PYTHON) -m tests.benchmarks.ingest
+
 lock: install-test  ## resolve the requirements again, after a change of pyproject.toml
 	$(PIP) install --quiet "pip-tools>=7.5"
 	$(COMPILE) pyproject.toml --output-file requirements/run.txt
 	$(COMPILE) --extra test pyproject.toml --output-file requirements/test.txt
 	$(COMPILE) --extra test --extra bench pyproject.toml --output-file requirements/bench.txt
+	$(COMPILE) --extra ocr pyproject.toml --output-file requirements/ocr.txt
 
 openapi: install-test  ## write down the API's description, after a change of the API
 	$(MANAGE) openapi > tests/openapi.json.new
