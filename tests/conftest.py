@@ -1,6 +1,5 @@
 """What all tests share: the embedded database around the session, people, collections, an index."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +19,7 @@ from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load
 from retrieval.spans import LoadedText
 from tests.live import Site
-
-ROOT = Path(__file__).parent.parent
-
-
-def shared_data() -> Path:
-    """The labelled collections and real-world files, which are no part of the project."""
-    return Path(os.environ.get("KB_TEST_DATA", ROOT.parent / "shared" / "data"))
+from tests.places import shared_data
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

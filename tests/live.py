@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import psycopg
 
 from kb.core.embedded import layout
+from tests.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 START_SECONDS = 120
 NOT_OURS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "EMBEDDER"}
 T = TypeVar("T")
@@ -101,6 +101,17 @@ class Site:
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         return json.loads(done.stdout)
 
+    def send(self, task: str, *arguments: object) -> None:
+        """Puts a task into the broker, as a producer or a redelivery would."""
+        subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "kb", "call", task, "--args", json.dumps(arguments)],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(
             host=str(layout.sockets(self.home)),
@@ -109,7 +120,8 @@ class Site:
             passfile=str(layout.password_file(self.home)),
             autocommit=True,
         ) as connected:
-            return connected.execute(statement, parameters).fetchall()
+            found = connected.execute(statement, parameters)
+            return found.fetchall() if found.description else []
 
     def database_answers(self) -> bool:
         try:

@@ -27,23 +27,19 @@ from retrieval.chunking import chunk, render
 from retrieval.embedders.local import LocalEmbedder, default_directory, default_tokenizer
 from retrieval.loading import load
 from tests.live import Site, until
+from tests.places import shared_data
 
 RESULT = ROOT / "var" / "bench" / "ingest.json"
 PDF_PAGES = 1000
 SAMPLES = 3  # runs of the bare encoders, of which the fastest counts: the others were disturbed
 
 
-def shared_data() -> Path:
-    """The labelled collections: KB_TEST_DATA, or shared/data beside the repository."""
-    folder = Path(os.environ.get("KB_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "scifact").is_dir():
-        sys.exit(f"There is no SciFact in {folder}: set KB_TEST_DATA to the folder that holds it.")
-    return folder
-
-
 def texts(documents: int) -> dict[str, str]:
     """File name to Markdown, of the first documents of SciFact."""
-    corpus = read_beir(shared_data() / "scifact").corpus
+    scifact = shared_data() / "scifact"
+    if not scifact.is_dir():
+        sys.exit(f"There is no {scifact}: set KB_TEST_DATA to the folder that holds SciFact.")
+    corpus = read_beir(scifact).corpus
     return {
         f"{name}.md": f"# {entry.title}\n\n{entry.text}\n" for name, entry in list(corpus.items())[:documents]
     }

@@ -1,6 +1,20 @@
-"""Whatever dies, every document gets ready by itself, with one set of chunks and one vector each."""
+"""Whatever dies, every document gets ready or says why it failed, with one set of chunks and one vector each.
 
+`make test-faults` runs all of these, each on a real site, and prints a line for each.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +23,8 @@ from tests.live import Site, until
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
 
 DOCUMENTS = 12
+AT_WORK = "SELECT FROM documents_documentstage WHERE state = 'running' AND stage = %s LIMIT 1"
+LEASED = "SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"
 
 
 @pytest.fixture
@@ -16,7 +32,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Documents of a few chunks each, different in every test."""
     for number in range(DOCUMENTS):
         words = f"{request.node.name} number {number}. " + " ".join(
-            f"Sentence {i} of text {number} is here." for i in range(150)
+            f"Sentence {i} of text {number} of {request.node.name} is here." for i in range(150)
         )
         (tmp_path / f"{request.node.name}-{number}.txt").write_text(words)
     return tmp_path
@@ -26,21 +42,38 @@ def put_in(site: Site, folder: Path) -> None:
     assert site.manage("ingest", str(folder))["documents"] == DOCUMENTS
 
 
-def check_all_is_well(site: Site, folder: Path) -> None:
-    """Every document ready; chunks, vectors and postings are exactly what they should be."""
-    names = [path.name for path in folder.iterdir()]
-    states = "SELECT DISTINCT state FROM documents_document WHERE filename = ANY(%s)"
-    until(lambda: site.sql(states, names) == [("ready",)], "every document to be ready", 240)
+def check_all_is_well(site: Site, names: list[str]) -> None:
+    """Every document ready; chunks, vectors, jobs, postings and files are exactly what they should be."""
+    waiting = "SELECT count(*) FROM documents_document WHERE filename = ANY(%s) AND state <> 'ready'"
+    until(lambda: site.sql(waiting, names) == [(0,)], "every document to be ready", 240)
+    assert site.sql("SELECT count(*) FROM documents_document WHERE filename = ANY(%s)", names) == [
+        (len(names),)
+    ]
     [(chunks, ordinals)] = site.sql(
         "SELECT count(*), count(DISTINCT (document_id, ordinal)) FROM documents_chunk c "
         "JOIN documents_document d ON d.id = c.document_id WHERE filename = ANY(%s)",
         names,
     )
-    assert chunks == ordinals >= 3 * DOCUMENTS
+    assert chunks == ordinals >= 3 * len(names)
+    check_store(site)
+
+
+def check_store(site: Site) -> None:
+    """One vector for each chunk, no job left, and a stored original for each revision and none besides."""
     [(version,)] = site.sql("SELECT live_version_id FROM indexes_index WHERE is_default")
     either = f"documents_chunk c FULL JOIN embedding_{version} v ON v.chunk_id = c.id"
     assert site.sql(f"SELECT c.id, v.chunk_id FROM {either} WHERE c.id IS NULL OR v.chunk_id IS NULL") == []
     assert site.sql("SELECT id FROM indexes_embeddingjob") == []
+    kept = {name for (name,) in site.sql("SELECT DISTINCT sha256 FROM documents_documentrevision")}
+    assert {path.parent.name + path.name for path in originals(site)} == kept
+
+
+def originals(site: Site) -> list[Path]:
+    return [path for path in (site.home / "files" / "originals").rglob("*") if path.is_file()]
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def embedded(site: Site) -> int:
@@ -49,29 +82,170 @@ def embedded(site: Site) -> int:
     return int(count)
 
 
+@pytest.fixture
+def key(live_site: Site) -> Iterator[str]:
+    """The administrator's key for uploads, until the test ends."""
+    secret = f"fn_{secrets.token_urlsafe(32)}"
+    live_site.sql(
+        "INSERT INTO core_apikey (owner_id, name, prefix, hash, scopes, created_at) "
+        "SELECT id, 'faults', %s, %s, '{read,write}', now() FROM core_user WHERE username = 'admin'",
+        secret[:11],
+        hashlib.sha256(secret.encode()).hexdigest(),
+    )
+    yield secret
+    live_site.sql("DELETE FROM core_apikey WHERE prefix = %s", secret[:11])
+
+
+def form(name: str, content: bytes) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a form with one file."""
+    head = f'--X\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = head.encode() + content + b"\r\n--X--\r\n"
+    return {"Content-Type": "multipart/form-data; boundary=X", "Content-Length": str(len(body))}, body
+
+
+def call(site: Site, key: str, method: str, path: str, name: str = "", content: bytes = b"") -> Any:
+    """Status and JSON of a request to the API."""
+    headers, body = form(name, content) if name else ({}, b"")
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
+    connection.request(method, f"/api/v1/{path}", body, {"Authorization": f"Bearer {key}", **headers})
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    return answer.status, json.loads(said) if said else None
+
+
+def kill_parsing_child(site: Site) -> None:
+    """kill -9 of the process that reads files for the worker, with whatever it has forked."""
+    (worker,) = site.pids("parse")
+    for process in descendants(worker):
+        if b"retrieval.loading.zygote" in Path(f"/proc/{process}/cmdline").read_bytes():
+            os.kill(process, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [one for child in children for one in (child, *descendants(child))]
+
+
 def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
     before = embedded(live_site)
     put_in(live_site, folder)
-    until(
-        lambda: live_site.sql("SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"),
-        "a leased job",
-    )
+    until(lambda: live_site.sql(LEASED), "a leased job")
     live_site.kill("embed")
-    check_all_is_well(live_site, folder)
+    check_all_is_well(live_site, names(folder))
     assert embedded(live_site) > before
 
 
 def test_a_killed_and_emptied_broker(live_site: Site, folder: Path) -> None:
     put_in(live_site, folder)
     live_site.kill("valkey")
-    check_all_is_well(live_site, folder)
+    check_all_is_well(live_site, names(folder))
+
+
+def test_the_same_task_delivered_many_times(live_site: Site, folder: Path) -> None:
+    put_in(live_site, folder)
+    [(version,)] = live_site.sql("SELECT live_version_id FROM indexes_index WHERE is_default")
+    [(collection,)] = live_site.sql("SELECT DISTINCT collection_id FROM documents_document LIMIT 1")
+    for _ in range(3):
+        live_site.send("kb.indexes.tasks.embed_chunks_task", version)
+        live_site.send("kb.documents.tasks.parse_documents_task", collection)
+    check_all_is_well(live_site, names(folder))
+
+
+def test_two_uploads_of_the_same_file_at_once(live_site: Site, folder: Path, key: str) -> None:
+    name, content = "twin.txt", next(folder.iterdir()).read_bytes()
+    collection = own_collection(live_site)
+    answers: list[Any] = []
+    upload = f"collections/{collection}/documents"
+    together = [
+        threading.Thread(target=lambda: answers.append(call(live_site, key, "POST", upload, name, content)))
+        for _ in range(4)
+    ]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+    assert sorted(status for status, _ in answers) == [200, 200, 200, 201]
+    check_all_is_well(live_site, [name])
+
+
+def own_collection(site: Site) -> str:
+    """The slug of the collection that `ingest` puts into, made if need be."""
+    [(slug,)] = site.sql("SELECT slug FROM core_collection WHERE name = 'Library'") or [("",)]
+    return str(slug) or str(site.manage("ingest", "tests/places.py")["collection"])
+
+
+def test_a_deletion_during_embedding(live_site: Site, folder: Path, key: str) -> None:
+    put_in(live_site, folder)
+    until(lambda: live_site.sql(LEASED), "a leased job")
+    [(document, filename)] = live_site.sql(
+        "SELECT d.id, filename FROM indexes_embeddingjob j JOIN documents_chunk c ON c.id = j.chunk_id "
+        "JOIN documents_document d ON d.id = c.document_id ORDER BY j.id DESC LIMIT 1"
+    )
+    assert call(live_site, key, "DELETE", f"documents/{document}")[0] == 204
+    check_all_is_well(live_site, [name for name in names(folder) if name != filename])
+
+
+def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, key: str) -> None:
+    before = len(originals(live_site))
+    headers, body = form("cut.txt", b"never whole " * 400_000)
+    connection = http.client.HTTPConnection("127.0.0.1", live_site.port, timeout=60)
+    connection.putrequest("POST", f"/api/v1/collections/{own_collection(live_site)}/documents")
+    for name, value in {"Authorization": f"Bearer {key}", **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body[: len(body) // 2])
+    live_site.kill("web")
+    connection.close()
+    until(live_site.is_up, "the web to answer again")
+    assert live_site.sql("SELECT FROM documents_document WHERE filename = 'cut.txt'") == []
+    assert len(originals(live_site)) == before
+    put_in(live_site, folder)
+    check_all_is_well(live_site, names(folder))
+
+
+def test_a_killed_parsing_child(live_site: Site, folder: Path) -> None:
+    put_in(live_site, folder)
+    until(lambda: live_site.sql(AT_WORK, "parse"), "a document that is read", 30)
+    kill_parsing_child(live_site)
+    check_all_is_well(live_site, names(folder))
+
+
+def test_a_full_disk_while_storing(live_site: Site, folder: Path, key: str) -> None:
+    """On a small disk of its own, where this account may mount one."""
+    stored = live_site.home / "files"
+    upload = f"collections/{own_collection(live_site)}/documents"
+    with small_disk(stored):
+        status, problem = call(live_site, key, "POST", upload, "big.txt", b"too much " * 400_000)
+        assert (status, problem["code"]) == (507, "not_stored")
+        assert [path for path in stored.rglob("*") if path.is_file()] == []
+    assert live_site.sql("SELECT FROM documents_document WHERE filename = 'big.txt'") == []
+    put_in(live_site, folder)
+    check_all_is_well(live_site, names(folder))
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """One megabyte over the folder while the block runs."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this account may not mount a small disk to fill up")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.slow
-def test_a_killed_parse_worker(live_site: Site, folder: Path) -> None:
+@pytest.mark.parametrize("stage", ["parse", "embed"])
+def test_a_worker_killed_in_a_stage(live_site: Site, folder: Path, stage: str) -> None:
     put_in(live_site, folder)
+    until(lambda: live_site.sql(AT_WORK, stage), f"a document in the stage {stage}", 30)
     live_site.kill("parse")
-    check_all_is_well(live_site, folder)
+    live_site.kill("embed")
+    check_all_is_well(live_site, names(folder))
 
 
 @pytest.mark.slow
@@ -79,7 +253,7 @@ def test_a_killed_database(live_site: Site, folder: Path) -> None:
     put_in(live_site, folder)
     live_site.kill("postgres")
     until(live_site.database_answers, "the database to answer again")
-    check_all_is_well(live_site, folder)
+    check_all_is_well(live_site, names(folder))
 
 
 def every_one(found: list[list[int]]) -> list[int]:
@@ -90,8 +264,8 @@ def every_one(found: list[list[int]]) -> list[int]:
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     other = Site(tmp_path / "other", EMBEDDER="hashing")
     other.start()
-    names = ("postgres", "valkey", "web", "parse", "embed", "beat")
-    pids = until(lambda: every_one([other.pids(name) for name in names]), "all processes")
+    services = ("postgres", "valkey", "web", "parse", "embed", "beat")
+    pids = until(lambda: every_one([other.pids(name) for name in services]), "all processes")
     other.stop()
     assert other.process.returncode == 0
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
