@@ -1,0 +1,1 @@
+"""What is read from the web: which addresses may be asked, how, how often, and what came back."""
