@@ -21,7 +21,10 @@ WORK = {
         "holding", "middleware", "navigation", "pagination", "people", "preparing", "problem_json", "problems",
         "supervising", "supervision", "waking",
     },
-    "documents": {"chunks", "originals", "parsing", "reading", "signals"},
+    "documents": {
+        "adding", "chunks", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
+        "stages", "web",
+    },
     "indexes": {
         "dense", "embedding", "embedding_table", "health", "lexical", "lineage", "placing", "pools",
         "progress", "providers",
@@ -36,7 +39,7 @@ LAYERS = [
     {"actions"},
     {"schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
-    {"api", "views", "admin", "management", "receivers", "templatetags"},
+    {"api", "views", "admin", "management", "receivers", "pausing", "templatetags"},
     {"urls", "apps"},
 ]
 FORBIDDEN_IN_RETRIEVAL = {"celery", "django", "kb", "kombu", "ninja", "pgvector", "psycopg", "redis"}

@@ -1,22 +1,26 @@
-"""Puts documents in, replaces, retries and deletes them."""
+"""Puts documents in, replaces, pauses, cancels, retries and deletes them."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
+from typing import TypeAlias
 
-from django.conf import settings
 from django.core.files import File
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from kb.core.auditing import record
 from kb.core.holding import held
 from kb.core.models import Collection, User
 from kb.core.problems import Problem, not_found
-from kb.core.waking import wake_on_commit
-from kb.documents import originals
-from kb.documents.models import Document, DocumentRevision
-from kb.documents.tasks import parse_document_task
-from retrieval.loading import SUFFIXES
+from kb.documents import adding, originals, stages
+from kb.documents.models import Chunk, Document, DocumentRevision, Upload
+from kb.documents.signals import replacement_cancelled, work_cancelled, work_paused
+from kb.documents.tasks import wake_parsing_on_commit
+
+Scope: TypeAlias = Document | Upload | Collection
+
+ENDED_WITHOUT_SUCCESS = (Document.State.FAILED, Document.State.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -28,25 +32,55 @@ class Added:
 
 
 def add_document(
-    actor: User, collection: Collection, file: File[bytes], filename: str | None = None
+    actor: User,
+    collection: Collection,
+    file: File[bytes],
+    filename: str | None = None,
+    upload: Upload | None = None,
 ) -> Added:
-    """Stores the file and queues it. Raises Problem for a file that cannot be taken."""
+    """Stores the file and queues it. Raises Problem for a file that cannot be taken.
+
+    A file that the collection holds already, whatever its name, is that document; if it had failed or was
+    cancelled, it is taken up again.
+    """
     must_edit(actor, collection)
-    name = checked_name(file, filename)
+    if upload is not None and upload.collection_id != collection.pk:
+        raise not_found("upload")
+    name = adding.checked_name(file, filename)
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
-        if not held(Collection, [collection.pk]):
-            raise not_found("collection")
-        same = Document.objects.filter(newest_is(content_hash), collection=collection, filename=name)
-        if found := same.exclude(state=Document.State.FAILED).first():
-            return Added(found, created=False)
-        document = Document.objects.create(
-            collection=collection, title=PurePath(name).stem, filename=name, created_by=actor
+        paused = adding.hold_collection(collection.pk)
+        same = adding.same_file(actor, collection, content_hash)
+        if same is not None and same.collection_id == collection.pk:
+            return Added(taken_up_again(actor, same), created=False)
+        document = adding.create(
+            actor, collection, file, name, content_hash, paused=paused, upload=upload, same_as=same
         )
-        queue(document, new_revision(actor, document, file, name, content_hash))
         record(actor, "add", document, collection=collection.slug, filename=name)
+        wake_parsing_on_commit(collection.pk)
     return Added(document, created=True)
+
+
+def taken_up_again(actor: User, document: Document) -> Document:
+    """The document, queued anew if its work had ended without success."""
+    locked = Document.objects.select_for_update().filter(pk=document.pk).first()
+    if locked is None or locked.state not in ENDED_WITHOUT_SUCCESS:
+        return locked or document
+    return again(actor, locked, "retry", locked.incoming or locked.current)
+
+
+def open_upload(actor: User, collection: Collection, origin: str, name: str = "") -> Upload:
+    """A new upload, to which documents can be added, and by which they are watched, paused and cancelled."""
+    must_edit(actor, collection)
+    if origin not in Upload.Origin.values:
+        raise Problem("invalid", f"The origin is one of {', '.join(Upload.Origin.values)}.", field="origin")
+    name = "".join(letter for letter in name if letter.isprintable()).strip()[: adding.NAME_LENGTH]
+    with transaction.atomic():
+        adding.hold_collection(collection.pk)
+        upload = Upload.objects.create(collection=collection, origin=origin, name=name, created_by=actor)
+        record(actor, "open", upload, collection=collection.slug)
+    return upload
 
 
 def replace_document(
@@ -54,13 +88,17 @@ def replace_document(
 ) -> Document:
     """Queues a new revision; the present one goes on serving until the new one is parsed."""
     must_edit(actor, document.collection)
-    name = checked_name(file, filename)
+    name = adding.checked_name(file, filename)
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
+        paused = adding.hold_collection(document.collection_id)
         locked = locked_document(document)
-        queue(locked, new_revision(actor, locked, file, name, content_hash))
+        number = adding.next_number(locked)
+        revision = adding.add_revision(actor, locked, file, content_hash, name=name, number=number)
+        adding.queue(locked, revision, paused=paused)
         record(actor, "replace", locked, filename=name)
+        wake_parsing_on_commit(document.collection_id)
     return locked
 
 
@@ -72,7 +110,7 @@ def add_or_replace_document(
     Raises Problem where several documents have the name.
     """
     must_edit(actor, collection)
-    name = checked_name(file, filename)
+    name = adding.checked_name(file, filename)
     named = list(collection.documents.select_related("collection").filter(filename=name)[:2])
     if len(named) > 1:
         raise Problem(
@@ -81,20 +119,22 @@ def add_or_replace_document(
     if not named:
         return add_document(actor, collection, file, name)
     [document] = named
-    same = Document.objects.filter(newest_is(originals.sha256(file)), pk=document.pk)
-    if same.exclude(state=Document.State.FAILED).exists():
+    same = adding.holding(originals.sha256(file)).filter(pk=document.pk)
+    if same.exclude(state__in=ENDED_WITHOUT_SUCCESS).exists():
         return Added(document, created=False)
     return Added(replace_document(actor, document, file, name), created=True)
 
 
 @transaction.atomic
 def retry_document(actor: User, document: Document) -> Document:
-    """Takes a failed document up again."""
+    """Takes a failed or cancelled document up again."""
     must_edit(actor, document.collection)
     locked = locked_document(document)
-    if locked.state != Document.State.FAILED:
+    if locked.state not in ENDED_WITHOUT_SUCCESS:
         raise Problem(
-            "not_failed", "Only a failed document can be retried; this one is at work or ready.", 409
+            "not_failed",
+            "Only a failed or cancelled document can be retried; this one is at work or ready.",
+            409,
         )
     return again(actor, locked, "retry", locked.incoming or locked.current)
 
@@ -110,7 +150,7 @@ def reparse_document(actor: User, document: Document) -> Document:
         raise not_found("document")
     copy = DocumentRevision.objects.create(
         document=locked,
-        number=next_number(locked),
+        number=adding.next_number(locked),
         sha256=source.sha256,
         file=source.file.name,
         filename=source.filename,
@@ -125,15 +165,12 @@ def delete_document(actor: User, document: Document) -> None:
     """Deletes a document with all revisions, chunks, vectors and postings: gone from the next search."""
     must_edit(actor, document.collection)
     locked = locked_document(document)
-    hashes = set(locked.revisions.values_list("sha256", flat=True))
+    hashes = set(
+        DocumentRevision.objects.filter(document__in=within(locked)).values_list("sha256", flat=True)
+    )
     record(actor, "delete", locked, filename=locked.filename)
     locked.delete()
-    transaction.on_commit(lambda: [originals.remove_unused(content_hash) for content_hash in hashes])
-
-
-def newest_is(content_hash: str) -> Q:
-    """Documents whose newest file has this content: the one still to be parsed, or else the present one."""
-    return Q(incoming__sha256=content_hash) | Q(incoming=None, current__sha256=content_hash)
+    remove_unused_on_commit(hashes)
 
 
 def must_edit(actor: User, collection: Collection) -> None:
@@ -143,44 +180,6 @@ def must_edit(actor: User, collection: Collection) -> None:
     if Collection.objects.visible_to(actor).filter(pk=collection.pk).exists():
         raise Problem("read_only", "You may read this collection but not change it: ask its owner.", 403)
     raise not_found("collection")
-
-
-def checked_name(file: File[bytes], filename: str | None) -> str:
-    """The file's name without its path. Raises Problem for a file that is not worth storing."""
-    name = PurePath((filename or file.name or "").replace("\\", "/")).name
-    name = "".join(letter for letter in name if letter.isprintable()).strip()[-255:]
-    suffix = PurePath(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        kind = f"Files of the type {suffix}" if suffix else "Files without a type"
-        raise Problem(
-            "unsupported", f"{kind} cannot be read. Readable are: {', '.join(sorted(SUFFIXES))}.", 415
-        )
-    if not file.size:
-        raise Problem("empty", f"{name} is empty.")
-    if file.size > settings.MAX_UPLOAD_BYTES:
-        most = settings.MAX_UPLOAD_BYTES // 1024**2
-        raise Problem("too_large", f"{name} is larger than {most} MB, which is the most that is taken.", 413)
-    return name
-
-
-def new_revision(
-    actor: User, document: Document, file: File[bytes], name: str, content_hash: str
-) -> DocumentRevision:
-    return DocumentRevision.objects.create(
-        document=document,
-        number=next_number(document),
-        sha256=content_hash,
-        # Stored again in case the last document with this content was deleted a moment ago.
-        file=originals.store(file, content_hash),
-        filename=name,
-        size=file.size,
-        created_by=actor,
-    )
-
-
-def next_number(document: Document) -> int:
-    last = document.revisions.aggregate(last=Max("number"))["last"]
-    return int(last or 0) + 1
 
 
 def locked_document(document: Document) -> Document:
@@ -195,15 +194,161 @@ def locked_document(document: Document) -> Document:
 def again(actor: User, document: Document, verb: str, revision: DocumentRevision | None) -> Document:
     if revision is None:
         raise not_found("document")
-    queue(document, revision)
+    adding.queue(document, revision, paused=adding.hold_collection(document.collection_id))
     record(actor, verb, document)
+    wake_parsing_on_commit(document.collection_id)
     return document
 
 
-def queue(document: Document, revision: DocumentRevision) -> None:
-    """Makes the revision the one to be worked on and wakes a worker."""
-    document.state, document.incoming = Document.State.QUEUED, revision
-    document.error = document.error_code = ""
-    document.attempts, document.claimed_until = 0, None
-    document.save()
-    wake_on_commit(parse_document_task, str(document.pk))
+def pause(actor: User, scope: Scope) -> int:
+    """Lets the work wait until it is resumed; returns how many documents that concerns.
+
+    What is being parsed at this moment is parsed to its end, and waits before it is embedded. A paused
+    collection pauses what is put into it later, too.
+    """
+    with transaction.atomic():
+        collection = governed(actor, scope, alone=True)
+        if isinstance(scope, Collection):
+            Collection.objects.filter(pk=collection.pk).update(paused=True)
+        count = in_order(at_work(scope)).update(paused=True, updated_at=timezone.now())
+        if not count and isinstance(scope, Document):
+            raise Problem("not_at_work", "This document is not at work: there is nothing to pause.", 409)
+        tell_paused(scope, paused=True)
+        record(actor, "pause", scope, documents=count)
+    return count
+
+
+def resume(actor: User, scope: Scope) -> int:
+    """Lets paused work go on; returns how many documents that concerns."""
+    with transaction.atomic():
+        collection = governed(actor, scope, alone=True)
+        if isinstance(scope, Collection):
+            Collection.objects.filter(pk=collection.pk).update(paused=False)
+        count = in_order(within(scope).filter(paused=True)).update(paused=False, updated_at=timezone.now())
+        if not count and isinstance(scope, Document):
+            raise Problem("not_paused", "This document is not paused.", 409)
+        tell_paused(scope, paused=False)
+        record(actor, "resume", scope, documents=count)
+        wake_parsing_on_commit(collection.pk)
+    return count
+
+
+def tell_paused(scope: Scope, *, paused: bool) -> None:
+    documents = within(scope).filter(paused=True) if paused else within(scope)
+    collection = scope if isinstance(scope, Collection) else None
+    work_paused.send(Document, documents=documents, paused=paused, collection=collection)
+
+
+def cancel(actor: User, scope: Scope) -> int:
+    """Ends the work that is not done; returns how many documents that concerns. Their files are kept.
+
+    A document whose replacement is still to be parsed keeps its present text and its footnotes. What a
+    worker is at right now is thrown away when it is done.
+    """
+    with transaction.atomic():
+        governed(actor, scope)
+        count = in_order(at_work(scope)).update(claimed_until=None, paused=False, updated_at=timezone.now())
+        if not count and isinstance(scope, Document):
+            raise Problem("not_at_work", "This document is not at work: there is nothing to cancel.", 409)
+        cancel_embedding(scope)
+        cancel_replacements(scope)
+        at_work(scope).filter(current=None).update(state=Document.State.CANCELLED)
+        stages.cancel_many(within(scope))
+        record(actor, "cancel", scope, documents=count)
+    return count
+
+
+def cancel_embedding(scope: Scope) -> None:
+    """A text that is embedded for the first time is searched no more; of a newer one, what is finished stays."""
+    documents = within(scope).filter(state=Document.State.EMBEDDING)
+    work_cancelled.send(Document, documents=documents)
+    earlier = DocumentRevision.objects.filter(
+        parsed_at__isnull=False, number__lt=F("document__current__number")
+    )
+    first = documents.exclude(pk__in=earlier.filter(document__in=documents).values("document"))
+    Chunk.objects.filter(document__in=first).delete()
+    documents.update(state=Document.State.CANCELLED)
+
+
+def cancel_replacements(scope: Scope) -> None:
+    """The revision that was still to be parsed goes; the one before it serves on."""
+    documents = at_work(scope).filter(current__isnull=False)
+    incoming = dict(documents.filter(incoming__isnull=False).values_list("incoming", "incoming__sha256"))
+    kept = list(documents.values_list("pk", flat=True))
+    # Embedding, until whoever knows of vectors says that all are there.
+    documents.update(state=Document.State.EMBEDDING, incoming=None)
+    DocumentRevision.objects.filter(pk__in=incoming, parsed_at=None).delete()
+    replacement_cancelled.send(Document, document_ids=kept)
+    remove_unused_on_commit(set(incoming.values()))
+
+
+def retry_failed(actor: User, scope: Scope) -> int:
+    """Takes up again whatever failed or was cancelled; returns how many documents that is."""
+    with transaction.atomic():
+        collection = governed(actor, scope)
+        ended = within(scope).filter(state__in=ENDED_WITHOUT_SUCCESS)
+        renewed = {
+            "error": "",
+            "error_code": "",
+            "attempts": 0,
+            "claimed_until": None,
+            "queued_at": timezone.now(),
+            "updated_at": timezone.now(),
+            "paused": adding.hold_collection(collection.pk),
+        }
+        # Without a file it has been fetched from nowhere yet.
+        fetched = Q(incoming__isnull=False) | Q(current__isnull=False)
+        count = in_order(ended.exclude(fetched)).update(state=Document.State.FETCHING, **renewed)
+        count += in_order(ended.filter(fetched)).update(
+            state=Document.State.QUEUED, incoming=Coalesce(F("incoming"), F("current")), **renewed
+        )
+        if not count and isinstance(scope, Document):
+            raise Problem(
+                "not_failed",
+                "Only a failed or cancelled document can be retried; this one is at work or ready.",
+                409,
+            )
+        record(actor, "retry", scope, documents=count)
+        wake_parsing_on_commit(collection.pk)
+    return count
+
+
+def within(scope: Scope) -> QuerySet[Document]:
+    """The documents that an action on `scope` is about; with an archive come those that it held."""
+    if isinstance(scope, Collection):
+        return Document.objects.filter(collection=scope)
+    if isinstance(scope, Upload):
+        return Document.objects.filter(upload=scope)
+    return Document.objects.filter(Q(pk=scope.pk) | Q(archive=scope.pk))
+
+
+def at_work(scope: Scope) -> QuerySet[Document]:
+    return within(scope).filter(state__in=Document.WORK)
+
+
+def in_order(documents: QuerySet[Document]) -> QuerySet[Document]:
+    """The same documents, to be updated in one order by everybody: else two would wait for each other."""
+    return Document.objects.filter(
+        pk__in=documents.order_by("pk").select_for_update(no_key=True).values("pk")
+    )
+
+
+def governed(actor: User, scope: Scope, *, alone: bool = False) -> Collection:
+    """The scope's collection, kept until the commit; Problem where the actor may not change it.
+
+    With `alone` nobody puts documents in meanwhile.
+    """
+    collection = scope if isinstance(scope, Collection) else scope.collection
+    must_edit(actor, collection)
+    if alone:
+        found = Collection.objects.select_for_update().filter(pk=collection.pk).first()
+        if found is None:
+            raise not_found("collection")
+        return found
+    adding.hold_collection(collection.pk)
+    return collection
+
+
+def remove_unused_on_commit(hashes: set[str]) -> None:
+    """Removes the originals that no revision holds once the transaction is committed."""
+    transaction.on_commit(lambda: [originals.remove_unused(content_hash) for content_hash in hashes])

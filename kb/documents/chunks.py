@@ -51,10 +51,11 @@ def cut(revision: DocumentRevision, chunking: Chunking, title: str) -> list[Piec
     return pieces
 
 
-def write(
-    document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]
-) -> None:
-    """Inside the caller's transaction: makes the document's chunks of this chunking be `pieces`."""
+def write(document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]) -> int:
+    """Inside the caller's transaction: makes the document's chunks of this chunking be `pieces`.
+
+    Returns how many of them it had already.
+    """
     before = {
         (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash)): old
         for old in Chunk.objects.filter(document=document, chunking=chunking).defer("text")
@@ -74,6 +75,7 @@ def write(
     )
     Chunk.objects.bulk_create([new.chunk for new in added], batch_size=500)
     chunks_changed.send(Chunking, document=document, chunking=chunking, added=added)
+    return len(kept)
 
 
 def place(chunk_row: Chunk, revision: DocumentRevision, ordinal: int, span: ChunkSpan) -> None:

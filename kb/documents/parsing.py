@@ -1,25 +1,30 @@
 """Turns a queued document's file into text and chunks: claim, parse under limits, write at once."""
 
 import atexit
+import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
+from kb.core.beating import beat
 from kb.core.holding import held
 from kb.core.models import Collection
 from kb.core.problems import Problem
-from kb.documents import chunks
+from kb.documents import chunks, queueing, stages
 from kb.documents.models import Chunking, Document, DocumentRevision
 from kb.documents.signals import chunkings_wanted
+from kb.documents.stages import Entry
+from retrieval import loading
 from retrieval.loading import LoadError
 from retrieval.loading.isolation import IsolatedLoader, Limits
 from retrieval.spans import LoadedText
@@ -28,6 +33,20 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], LoadedText]
 MOST_ATTEMPTS = 3
+# The version of the loaders: a text that another one made is made again.
+PARSER: str = getattr(loading, "PARSER", "1")
+# What reading gives a revision, and another revision of the same file can take over.
+READ = (
+    "text",
+    "title",
+    "media_type",
+    "pages",
+    "headings",
+    "author",
+    "language",
+    "written_at",
+    "parser",
+)
 _loaders = threading.local()
 
 
@@ -47,30 +66,27 @@ def isolated_load(path: Path, filename: str) -> LoadedText:
     return loaded
 
 
-def lease() -> timedelta:
-    """Longer than parsing and chunking can take, so that a claim is never taken over too early."""
-    return timedelta(seconds=3 * settings.PARSE_SECONDS + 60)
-
-
-def claim(document_id: UUID) -> Document | None:
-    """Takes the document for this process by one UPDATE; None if somebody else has it or it needs nothing."""
-    now = timezone.now()
-    waiting = Q(state=Document.State.QUEUED) | Q(state=Document.State.PARSING, claimed_until__lt=now)
-    taken = Document.objects.filter(waiting, pk=document_id, incoming__isnull=False).update(
-        state=Document.State.PARSING,
-        claimed_until=now + lease(),
-        attempts=F("attempts") + 1,
-        error="",
-        error_code="",
-    )
-    return Document.objects.select_related("incoming", "collection").get(pk=document_id) if taken else None
-
-
 def parse(document_id: UUID, load: Load = isolated_load) -> None:
     """Parses and chunks a document that waits for it; does nothing otherwise, so it may run twice."""
-    document = claim(document_id)
-    if document is None or document.incoming is None:
-        return
+    document = queueing.claim(document_id)
+    if document is not None:
+        parse_claimed(document, load)
+
+
+def parse_for(collection_id: int, seconds: float, load: Load = isolated_load) -> bool:
+    """Works on what waits in the collection for about `seconds`. Returns whether there may be more to do."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        document = queueing.claim_next(collection_id)
+        if document is None:
+            return False
+        parse_claimed(document, load)
+        beat("parse")
+    return True
+
+
+def parse_claimed(document: Document, load: Load) -> None:
+    """Parses what this process has claimed. Whatever goes wrong is this document's alone."""
     if document.attempts > MOST_ATTEMPTS:
         fail(
             document,
@@ -79,20 +95,25 @@ def parse(document_id: UUID, load: Load = isolated_load) -> None:
         )
         return
     try:
-        work(document, document.incoming, load)
+        work(document, cast("DocumentRevision", document.incoming), load)
     except (LoadError, Problem) as error:
         fail(document, error.code, error.message)
     except FileNotFoundError:
         logger.exception("The original of document %s is missing", document.pk)
         fail(document, "original_missing", "The stored file is missing: put it in again to replace it.")
+    except Exception as error:
+        logger.exception("Document %s could not be parsed", document.pk)
+        put_back(document, error)
 
 
 def work(document: Document, revision: DocumentRevision, load: Load) -> None:
-    if revision.parsed_at is None:
-        take_text(revision, load(Path(revision.file.path), revision.filename))
+    began = timezone.now()
+    reused = revision.parsed_at is not None or fill(document, revision, load)
+    parsed = timezone.now()
     title = revision.title or Path(revision.filename).stem
     wanted = wanted_chunkings(document)
     cuts = [(chunking, chunks.cut(revision, chunking, title)) for chunking in wanted]
+    cut = timezone.now()
     with transaction.atomic():
         locked = mine(document)
         if locked is None:
@@ -102,15 +123,58 @@ def work(document: Document, revision: DocumentRevision, load: Load) -> None:
         locked.current, locked.incoming = revision, None
         locked.state, locked.claimed_until, locked.attempts = Document.State.EMBEDDING, None, 0
         locked.save()
-        for chunking, pieces in cuts:
-            chunks.write(locked, revision, chunking, pieces)
+        kept = [chunks.write(locked, revision, chunking, pieces) for chunking, pieces in cuts]
+        count = sum(len(pieces) for _, pieces in cuts)
+        entry = partial(Entry, document.pk, attempt=document.attempts)
+        text_hash = hashlib.sha256(revision.text.encode()).hexdigest()
+        stages.write(
+            [
+                entry("parse", 1, 1, int(reused), revision.sha256, started_at=began, finished_at=parsed),
+                entry("chunk", count, count, sum(kept), text_hash, started_at=parsed, finished_at=cut),
+                entry(
+                    "index", count, count, sum(kept), text_hash, started_at=cut, finished_at=timezone.now()
+                ),
+            ]
+        )
+
+
+def fill(document: Document, revision: DocumentRevision, load: Load) -> bool:
+    """Gives the revision its text. Returns whether that was there already, in a revision of the same file."""
+    same = read_before(revision)
+    if same is not None:
+        for name in READ:
+            setattr(revision, name, getattr(same, name))
+        revision.parsed_at = timezone.now()
+        return True
+    with stages.kept_alive(document.pk, "parse"):
+        take_text(revision, load(Path(revision.file.path), revision.filename))
+    return False
+
+
+def read_before(revision: DocumentRevision) -> DocumentRevision | None:
+    """A revision of the same file that these loaders have read, of whatever document, or None.
+
+    Who reads a document once more wants it read, so its own earlier revisions do not count.
+    """
+    own = ExpressionWrapper(Q(document=revision.document_id), BooleanField())
+    found = (
+        DocumentRevision.objects.filter(sha256=revision.sha256, parser=PARSER, parsed_at__isnull=False)
+        # The name says which loader reads it.
+        .filter(filename__iendswith=Path(revision.filename).suffix)
+        .order_by(own.desc(), "pk")
+        .first()
+    )
+    return None if found is None or found.document_id == revision.document_id else found
 
 
 def take_text(revision: DocumentRevision, text: LoadedText) -> None:
     revision.text, revision.title, revision.media_type = text.text, text.title[:500], text.media_type
     revision.pages = [[page.number, page.start, page.end] for page in text.pages]
     revision.headings = [[h.level, h.title, h.start, h.end] for h in text.headings]
-    revision.parsed_at = timezone.now()
+    revision.author = getattr(text, "author", "")[:500]
+    revision.language = getattr(text, "language", "")[:10]
+    revision.written_at = getattr(text, "written_at", None)
+    revision.parser, revision.parsed_at = PARSER, timezone.now()
 
 
 def wanted_chunkings(document: Document) -> list[Chunking]:
@@ -146,13 +210,25 @@ def fail(document: Document, code: str, message: str) -> None:
             locked.state, locked.claimed_until = Document.State.FAILED, None
             locked.error_code, locked.error = code, message
             locked.save(update_fields=["state", "claimed_until", "error_code", "error", "updated_at"])
+            stages.fail(document.pk, "parse", message)
             logger.info("Document %s failed: %s", document.pk, message)
 
 
-def waiting(most: int) -> list[UUID]:
-    """Documents that should have been taken by now: lost messages, killed workers."""
-    now = timezone.now()
-    lost = Q(state=Document.State.QUEUED, updated_at__lt=now - timedelta(seconds=30))
-    dropped = Q(state=Document.State.PARSING, claimed_until__lt=now)
-    found = Document.objects.filter(lost | dropped).order_by("updated_at").values_list("pk", flat=True)
-    return list(found[:most])
+def put_back(document: Document, error: Exception) -> None:
+    """Queues the document again, behind the others; after the last attempt it has failed."""
+    if document.attempts >= MOST_ATTEMPTS:
+        name = type(error).__name__
+        fail(
+            document,
+            "internal",
+            f"Reading this file failed {MOST_ATTEMPTS} times by an error of the program ({name}). "
+            "An administrator finds it in the log of the parse worker.",
+        )
+        return
+    with transaction.atomic():
+        locked = mine(document)
+        if locked is not None:
+            locked.state, locked.claimed_until = Document.State.QUEUED, None
+            locked.queued_at = timezone.now()
+            locked.save(update_fields=["state", "claimed_until", "queued_at", "updated_at"])
+            stages.fail(document.pk, "parse", f"{type(error).__name__}: {error}")

@@ -22,3 +22,15 @@ chunkings_wanted = Signal()
 
 chunks_changed = Signal()
 """Tells, inside the writing transaction: `document`, `chunking`, `added` (list of NewChunk)."""
+
+work_paused = Signal()
+"""Tells, inside the transaction: the work on `documents` (a QuerySet) is to wait, or with `paused` False to go on.
+
+With `collection` it is all of that collection's work, also on what is ready and only gets new vectors.
+"""
+
+work_cancelled = Signal()
+"""Tells, inside the transaction: embedding `documents` (a QuerySet) was cancelled."""
+
+replacement_cancelled = Signal()
+"""Tells, inside the transaction: documents (`document_ids`) keep the revision that they have, and are embedding."""

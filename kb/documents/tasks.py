@@ -1,17 +1,40 @@
-"""Celery's side of parsing: ids in, the rows say what is to be done."""
+"""Celery's side of parsing: ids in, the rows say what is to be done.
 
+One message stands for all that waits in a collection: a worker that takes it works for a while, then sends
+its successor to the end of the queue. So collections take turns, and the broker stays nearly empty.
+"""
+
+import logging
+from functools import partial
 from uuid import UUID
 
 from celery import shared_task
+from django.core.cache import cache
+from django.db import transaction
+from redis.exceptions import RedisError
 
 from kb.core.waking import wake
-from kb.documents import originals, parsing
+from kb.documents import originals, parsing, queueing
 
-MOST_PER_SWEEP = 200
+logger = logging.getLogger(__name__)
 
-
+SECONDS_PER_TURN = 10
+# As long as a message may stay unseen, for whatever became of it, before another one is sent.
+WAKE_SECONDS = 20
 # What is not done when the claim ends is another worker's: going on would be for nothing.
-CLAIM_SECONDS = int(parsing.lease().total_seconds())
+CLAIM_SECONDS = int(queueing.lease().total_seconds())
+
+
+@shared_task(
+    soft_time_limit=CLAIM_SECONDS + SECONDS_PER_TURN, time_limit=CLAIM_SECONDS + SECONDS_PER_TURN + 60
+)
+def parse_documents_task(collection_id: int) -> None:
+    """Parses the collection's documents for a while; a second task for the same collection takes others."""
+    forget_wake(collection_id)  # before the first look: what comes after it sends a new message
+    if queueing.several_wait(collection_id):
+        wake_parsing(collection_id)  # a worker that is free may help
+    if parsing.parse_for(collection_id, SECONDS_PER_TURN):
+        wake_parsing(collection_id)
 
 
 @shared_task(soft_time_limit=CLAIM_SECONDS, time_limit=CLAIM_SECONDS + 60)
@@ -21,11 +44,42 @@ def parse_document_task(document_id: str) -> None:
 
 @shared_task(soft_time_limit=60, time_limit=90)
 def sweep_documents_task() -> None:
-    """Wakes workers for documents whose message was lost or whose worker died."""
-    for document_id in parsing.waiting(MOST_PER_SWEEP):
-        wake(parse_document_task, str(document_id), expires=60)
+    """Wakes workers for collections whose message was lost or whose worker died."""
+    for collection_id in queueing.collections_waiting():
+        wake_parsing(collection_id)
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
 def sweep_files_task() -> None:
     originals.sweep()
+
+
+def wake_parsing_on_commit(collection_id: int) -> None:
+    """Sends the collection's message once the transaction is committed, unless one waits already."""
+    transaction.on_commit(partial(wake_parsing, collection_id))
+
+
+def wake_parsing(collection_id: int) -> None:
+    """Sends the collection's message, unless one waits in the broker already."""
+    if first_wake(collection_id):
+        wake(parse_documents_task, collection_id)
+
+
+def first_wake(collection_id: int) -> bool:
+    """Whether no message of the collection is known to wait. Without a cache nothing is known."""
+    try:
+        return cache.add(wake_key(collection_id), True, WAKE_SECONDS)
+    except (RedisError, OSError) as error:
+        logger.warning("The cache does not answer (%s); a message is sent in any case.", error)
+        return True
+
+
+def forget_wake(collection_id: int) -> None:
+    try:
+        cache.delete(wake_key(collection_id))
+    except (RedisError, OSError) as error:
+        logger.warning("The cache does not answer (%s); the next message may wait for a sweep.", error)
+
+
+def wake_key(collection_id: int) -> str:
+    return f"parse-wake:{collection_id}"

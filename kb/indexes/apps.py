@@ -10,6 +10,7 @@ class IndexesConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only once all apps are registered, which is now.
-        from kb.indexes import receivers
+        from kb.indexes import pausing, receivers
 
         receivers.connect()
+        pausing.connect()

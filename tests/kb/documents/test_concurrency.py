@@ -107,6 +107,7 @@ def test_what_comes_for_a_collection_that_is_being_deleted_is_told(
         ):
             other.execute(f"DELETE FROM {table} WHERE {column} = %s", [collection.pk])
         other.execute("UPDATE documents_document SET current_id = NULL, incoming_id = NULL")
+        other.execute("DELETE FROM documents_documentstage")
         other.execute("DELETE FROM documents_documentrevision")
         other.execute("DELETE FROM documents_document WHERE collection_id = %s", [collection.pk])
         other.execute("DELETE FROM core_membership WHERE collection_id = %s", [collection.pk])

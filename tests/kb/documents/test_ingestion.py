@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
-from kb.documents import originals, parsing
+from kb.documents import originals, parsing, queueing
 from kb.documents.actions import (
     add_document,
     add_or_replace_document,
@@ -21,7 +21,7 @@ from kb.documents.actions import (
     retry_document,
 )
 from kb.documents.models import Chunk, Document
-from kb.documents.tasks import parse_document_task
+from kb.documents.tasks import SECONDS_PER_TURN, parse_document_task, parse_documents_task
 from kb.indexes import embedding, embedding_table
 from kb.indexes.models import EmbeddingJob, Index, PostingBlock, Tombstone
 from kb.indexes.tasks import stopping, sweep_embeddings_task
@@ -78,8 +78,8 @@ def test_parsing_twice_gives_one_set_of_chunks(alice: User, collection: Collecti
 
 def test_a_claim_is_taken_once(alice: User, collection: Collection, index: Index) -> None:
     document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
-    assert parsing.claim(document.pk) is not None
-    assert parsing.claim(document.pk) is None
+    assert queueing.claim(document.pk) is not None
+    assert queueing.claim(document.pk) is None
 
 
 def test_the_same_file_twice_is_one_document(alice: User, collection: Collection, index: Index) -> None:
@@ -165,7 +165,7 @@ def test_a_failed_document_can_be_retried(alice: User, collection: Collection, i
     retry_document(alice, document)
     document.refresh_from_db()
     assert (document.state, document.error) == (Document.State.QUEUED, "")
-    with pytest.raises(Problem, match="Only a failed document"):
+    with pytest.raises(Problem, match="Only a failed or cancelled document"):
         retry_document(alice, document)
 
 
@@ -386,8 +386,9 @@ def test_a_missing_original_is_told_at_once(alice: User, collection: Collection,
 def test_a_parse_may_take_as_long_as_its_claim_and_no_second_worker_gets_its_message(
     settings: object,
 ) -> None:
-    grace = parse_document_task.time_limit - parse_document_task.soft_time_limit
-    assert parse_document_task.soft_time_limit == parsing.lease().total_seconds()
+    for task, turn in ((parse_document_task, 0), (parse_documents_task, SECONDS_PER_TURN)):
+        assert task.soft_time_limit == queueing.lease().total_seconds() + turn
+    grace = parse_documents_task.time_limit - parse_documents_task.soft_time_limit + SECONDS_PER_TURN
     settings.PARSE_SECONDS = 1200  # the longest that is allowed
-    longest = parsing.lease().total_seconds() + grace
+    longest = queueing.lease().total_seconds() + grace
     assert longest < settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]

@@ -1,0 +1,141 @@
+"""A file becomes a document of a collection, unless the collection holds the very same file already."""
+
+from pathlib import PurePath
+
+from django.conf import settings
+from django.core.files import File
+from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet
+from django.utils import timezone
+
+from kb.core.holding import held
+from kb.core.models import Collection, User
+from kb.core.problems import Problem, not_found
+from kb.documents import originals
+from kb.documents.models import Document, DocumentRevision, Upload
+from retrieval.loading import SUFFIXES
+from retrieval.loading.archives import ARCHIVES
+
+READABLE = SUFFIXES | ARCHIVES
+NAME_LENGTH = 255
+
+
+def suffix_of(name: str) -> str:
+    return PurePath(name).suffix.lower()
+
+
+def checked_name(file: File[bytes], filename: str | None) -> str:
+    """The file's name without its path. Raises Problem for a file that is not worth storing."""
+    name = PurePath((filename or file.name or "").replace("\\", "/")).name
+    name = "".join(letter for letter in name if letter.isprintable()).strip()[-NAME_LENGTH:]
+    check_type(name)
+    check_size(name, file.size)
+    return name
+
+
+def check_type(name: str) -> None:
+    """Raises Problem for a name of a type that nothing here reads."""
+    suffix = suffix_of(name)
+    if suffix not in READABLE:
+        kind = f"Files of the type {suffix}" if suffix else "Files without a type"
+        raise Problem(
+            "unsupported", f"{kind} cannot be read. Readable are: {', '.join(sorted(READABLE))}.", 415
+        )
+
+
+def check_size(name: str, size: int) -> None:
+    """Raises Problem for a file that is empty, or too large."""
+    if not size:
+        raise Problem("empty", f"{name} is empty.")
+    if size > settings.MAX_UPLOAD_BYTES:
+        most = settings.MAX_UPLOAD_BYTES // 1024**2
+        raise Problem("too_large", f"{name} is larger than {most} MB, which is the most that is taken.", 413)
+
+
+def holding(content_hash: str) -> QuerySet[Document]:
+    """Documents whose newest file has this content: the one still to be parsed, or else the present one."""
+    newest = Q(incoming=F("revisions__pk")) | Q(incoming=None, current=F("revisions__pk"))
+    # By way of the revisions, whose hashes have an index: two joins and an OR would read every document.
+    return Document.objects.filter(newest, revisions__sha256=content_hash)
+
+
+def hold_collection(collection_id: int) -> bool:
+    """Keeps the collection until the commit; returns whether its work is paused. Raises Problem if it is gone."""
+    if not held(Collection, [collection_id]):
+        raise not_found("collection")
+    return Collection.objects.values_list("paused", flat=True).get(pk=collection_id)
+
+
+def same_file(reader: User | None, collection: Collection, content_hash: str) -> Document | None:
+    """A document with this very file that the reader may know of: rather of the collection than of another."""
+    found = holding(content_hash)
+    found = found.filter(collection=collection) if reader is None else found.visible_to(reader)
+    here = ExpressionWrapper(Q(collection=collection), BooleanField())
+    return found.order_by(here.desc(), "created_at", "pk").first()
+
+
+def create(
+    actor: User | None,
+    collection: Collection,
+    file: File[bytes],
+    name: str,
+    content_hash: str,
+    *,
+    paused: bool,
+    upload: Upload | None = None,
+    archive: Document | None = None,
+    same_as: Document | None = None,
+) -> Document:
+    """A queued document with its first revision; inside a transaction that holds collection and content."""
+    document = Document.objects.create(
+        collection=collection,
+        title=PurePath(name).stem,
+        filename=name,
+        created_by=actor,
+        upload=upload,
+        archive=archive,
+        same_as=same_as,
+        paused=paused,
+    )
+    queue(document, add_revision(actor, document, file, content_hash, name=name, number=1), paused=paused)
+    return document
+
+
+def add_revision(
+    actor: User | None, document: Document, file: File[bytes], content_hash: str, *, name: str, number: int
+) -> DocumentRevision:
+    return DocumentRevision.objects.create(
+        document=document,
+        number=number,
+        sha256=content_hash,
+        # Stored again in case the last document with this content was deleted a moment ago.
+        file=originals.store(file, content_hash),
+        filename=name,
+        size=file.size,
+        created_by=actor,
+    )
+
+
+def next_number(document: Document) -> int:
+    last = document.revisions.aggregate(last=Max("number"))["last"]
+    return int(last or 0) + 1
+
+
+def queue(document: Document, revision: DocumentRevision, *, paused: bool) -> None:
+    """Makes the revision the one to be worked on, behind what waits in the collection already."""
+    document.state, document.incoming = Document.State.QUEUED, revision
+    document.error = document.error_code = ""
+    document.attempts, document.claimed_until = 0, None
+    document.paused, document.queued_at = paused, timezone.now()
+    document.save(
+        update_fields=[
+            "state",
+            "incoming",
+            "error",
+            "error_code",
+            "attempts",
+            "claimed_until",
+            "paused",
+            "queued_at",
+            "updated_at",
+        ]
+    )

@@ -1,0 +1,87 @@
+"""Whose turn it is to be parsed: collections take turns, and inside each the longest waiting comes first."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from kb.core.models import Collection
+from kb.documents import stages
+from kb.documents.models import Document
+
+# The states are written out as in the condition of the index document_queue: else it would not be used.
+CLAIM = """
+WITH next AS (
+    SELECT id, incoming_id FROM documents_document
+    WHERE {which} AND state IN ('queued', 'fetching', 'parsing') AND NOT paused AND incoming_id IS NOT NULL
+        AND (state = 'queued' OR (state = 'parsing' AND claimed_until < %(now)s))
+    ORDER BY queued_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE documents_document document SET state = 'parsing', claimed_until = %(until)s,
+        attempts = attempts + 1, error = '', error_code = '', updated_at = %(now)s
+    FROM next WHERE document.id = next.id RETURNING document.id, document.attempts, document.incoming_id
+)
+INSERT INTO documents_documentstage AS stage (
+    document_id, stage, state, attempt, content_hash, done, total, reused, worker, error, started_at, heartbeat_at
+)
+SELECT taken.id, 'parse', 'running', taken.attempts, revision.sha256, 0, 1, 0, %(worker)s, '', %(now)s, %(now)s
+FROM taken JOIN documents_documentrevision revision ON revision.id = taken.incoming_id
+ON CONFLICT (document_id, stage) DO UPDATE SET
+    state = 'running', attempt = excluded.attempt, content_hash = excluded.content_hash, done = 0, total = 1,
+    reused = 0, worker = excluded.worker, error = '', started_at = excluded.started_at,
+    heartbeat_at = excluded.heartbeat_at, finished_at = NULL
+RETURNING document_id
+"""
+NEXT_OF_COLLECTION = CLAIM.format(which="collection_id = %(collection)s")
+THIS_ONE = CLAIM.format(which="id = %(document)s")
+
+
+def lease() -> timedelta:
+    """Longer than parsing and chunking can take, so that a claim is never taken over too early."""
+    return timedelta(seconds=3 * settings.PARSE_SECONDS + 60)
+
+
+def claim(document_id: UUID) -> Document | None:
+    """Takes the document for this process; None if somebody else has it, it is paused or needs nothing."""
+    return _claimed(THIS_ONE, document=document_id)
+
+
+def claim_next(collection_id: int) -> Document | None:
+    """Takes the collection's next document for this process; None if none waits."""
+    return _claimed(NEXT_OF_COLLECTION, collection=collection_id)
+
+
+def _claimed(statement: str, **which: object) -> Document | None:
+    now = timezone.now()
+    given = which | {"now": now, "until": now + lease(), "worker": stages.worker()}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return Document.objects.select_related("incoming", "collection").filter(pk=row[0]).first()
+
+
+def waiting() -> QuerySet[Document]:
+    """Documents that nobody works on and somebody should: new ones, and those of killed workers."""
+    dropped = Q(state=Document.State.PARSING, claimed_until__lt=timezone.now())
+    return Document.objects.filter(
+        Q(state=Document.State.QUEUED) | dropped,
+        state__in=["queued", "fetching", "parsing"],
+        paused=False,
+        incoming__isnull=False,
+    )
+
+
+def several_wait(collection_id: int) -> bool:
+    """Whether there is more to parse in the collection than one worker has at hand."""
+    return len(waiting().filter(collection=collection_id).order_by().values_list("pk")[:2]) > 1
+
+
+def collections_waiting() -> list[int]:
+    """The collections that have something to parse."""
+    mine = waiting().filter(collection=OuterRef("pk")).order_by()
+    return list(Collection.objects.filter(Exists(mine)).order_by("pk").values_list("pk", flat=True))

@@ -1,0 +1,51 @@
+"""Carries out in the embedding queue what people do to documents: pause, resume, cancel."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from kb.core.models import Collection
+from kb.core.waking import wake_on_commit
+from kb.documents.models import Chunk, Document
+from kb.documents.signals import replacement_cancelled, work_cancelled, work_paused
+from kb.indexes import embedding
+from kb.indexes.models import EmbeddingJob, IndexVersion
+from kb.indexes.tasks import embed_chunks_task
+
+
+def connect() -> None:
+    work_paused.connect(pause_jobs)
+    work_cancelled.connect(drop_unfinished)
+    replacement_cancelled.connect(settle_kept)
+
+
+def pause_jobs(
+    *, documents: QuerySet[Document], paused: bool, collection: Collection | None, **_: Any
+) -> None:
+    """Has the documents' jobs wait or go on; of a whole collection all jobs."""
+    if collection is not None:
+        jobs = EmbeddingJob.objects.filter(collection=collection)
+    else:
+        jobs = EmbeddingJob.objects.filter(chunk__document__in=documents)
+    in_order(jobs.filter(paused=not paused)).update(paused=paused)
+    if not paused:
+        for version in IndexVersion.objects.maintained():
+            wake_on_commit(embed_chunks_task, version.pk)
+
+
+def in_order(jobs: QuerySet[EmbeddingJob]) -> QuerySet[EmbeddingJob]:
+    """The same jobs, locked in the order in which workers lease them."""
+    return EmbeddingJob.objects.filter(pk__in=jobs.order_by("pk").select_for_update(of=["self"]).values("pk"))
+
+
+def drop_unfinished(*, documents: QuerySet[Document], **_: Any) -> None:
+    """Deletes the chunks that wait for their vector; a trigger takes their jobs and postings along."""
+    unfinished = EmbeddingJob.objects.filter(chunk__document__in=documents).values("chunk")
+    Chunk.objects.filter(pk__in=unfinished).delete()
+
+
+def settle_kept(*, document_ids: list[UUID], **_: Any) -> None:
+    """What the documents have may be all embedded, and they ready; else it is tried again."""
+    EmbeddingJob.objects.filter(chunk__document__in=document_ids).update(attempts=0, lease_until=None)
+    embedding.settle(set(document_ids))
