@@ -22,7 +22,7 @@ WORK = {
         "supervising", "supervision", "waking",
     },
     "documents": {
-        "adding", "chunks", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
+        "adding", "archives", "chunks", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
         "stages", "web",
     },
     "indexes": {

@@ -170,7 +170,7 @@ def delete_document(actor: User, document: Document) -> None:
     )
     record(actor, "delete", locked, filename=locked.filename)
     locked.delete()
-    remove_unused_on_commit(hashes)
+    originals.remove_unused_on_commit(hashes)
 
 
 def must_edit(actor: User, collection: Collection) -> None:
@@ -279,14 +279,19 @@ def cancel_replacements(scope: Scope) -> None:
     documents.update(state=Document.State.EMBEDDING, incoming=None)
     DocumentRevision.objects.filter(pk__in=incoming, parsed_at=None).delete()
     replacement_cancelled.send(Document, document_ids=kept)
-    remove_unused_on_commit(set(incoming.values()))
+    originals.remove_unused_on_commit(set(incoming.values()))
 
 
-def retry_failed(actor: User, scope: Scope) -> int:
-    """Takes up again whatever failed or was cancelled; returns how many documents that is."""
+def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
+    """Takes up again whatever failed or was cancelled; returns how many documents that is.
+
+    With `cause` only those that failed with this error code.
+    """
     with transaction.atomic():
         collection = governed(actor, scope)
         ended = within(scope).filter(state__in=ENDED_WITHOUT_SUCCESS)
+        if cause:
+            ended = ended.filter(state=Document.State.FAILED, error_code=cause)
         renewed = {
             "error": "",
             "error_code": "",
@@ -347,8 +352,3 @@ def governed(actor: User, scope: Scope, *, alone: bool = False) -> Collection:
         return found
     adding.hold_collection(collection.pk)
     return collection
-
-
-def remove_unused_on_commit(hashes: set[str]) -> None:
-    """Removes the originals that no revision holds once the transaction is committed."""
-    transaction.on_commit(lambda: [originals.remove_unused(content_hash) for content_hash in hashes])

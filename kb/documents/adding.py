@@ -1,17 +1,18 @@
 """A file becomes a document of a collection, unless the collection holds the very same file already."""
 
 from pathlib import PurePath
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files import File
-from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q
 from django.utils import timezone
 
 from kb.core.holding import held
 from kb.core.models import Collection, User
 from kb.core.problems import Problem, not_found
 from kb.documents import originals
-from kb.documents.models import Document, DocumentRevision, Upload
+from kb.documents.models import Document, DocumentQuerySet, DocumentRevision, Upload
 from retrieval.loading import SUFFIXES
 from retrieval.loading.archives import ARCHIVES
 
@@ -51,11 +52,15 @@ def check_size(name: str, size: int) -> None:
         raise Problem("too_large", f"{name} is larger than {most} MB, which is the most that is taken.", 413)
 
 
-def holding(content_hash: str) -> QuerySet[Document]:
-    """Documents whose newest file has this content: the one still to be parsed, or else the present one."""
+def holding(*hashes: str) -> DocumentQuerySet:
+    """Documents whose newest file has one of these contents, as `content_hash`.
+
+    The newest is the one still to be parsed, or else the present one.
+    """
     newest = Q(incoming=F("revisions__pk")) | Q(incoming=None, current=F("revisions__pk"))
     # By way of the revisions, whose hashes have an index: two joins and an OR would read every document.
-    return Document.objects.filter(newest, revisions__sha256=content_hash)
+    found = Document.objects.filter(newest, revisions__sha256__in=hashes)
+    return found.annotate(content_hash=F("revisions__sha256"))
 
 
 def hold_collection(collection_id: int) -> bool:
@@ -120,22 +125,35 @@ def next_number(document: Document) -> int:
     return int(last or 0) + 1
 
 
+def next_numbers(document_ids: list[UUID]) -> dict[UUID, int]:
+    """As `next_number`, for those of the documents that have revisions."""
+    last = DocumentRevision.objects.filter(document__in=document_ids).order_by().values_list("document")
+    return {document_id: number + 1 for document_id, number in last.annotate(Max("number"))}
+
+
+QUEUED_FIELDS = (
+    "state",
+    "incoming",
+    "error",
+    "error_code",
+    "attempts",
+    "claimed_until",
+    "paused",
+    "queued_at",
+    "updated_at",
+)
+
+
 def queue(document: Document, revision: DocumentRevision, *, paused: bool) -> None:
     """Makes the revision the one to be worked on, behind what waits in the collection already."""
+    set_queued(document, revision, paused=paused)
+    document.save(update_fields=QUEUED_FIELDS)
+
+
+def set_queued(document: Document, revision: DocumentRevision, *, paused: bool) -> None:
+    """As `queue`, for who saves many documents at once."""
     document.state, document.incoming = Document.State.QUEUED, revision
     document.error = document.error_code = ""
     document.attempts, document.claimed_until = 0, None
     document.paused, document.queued_at = paused, timezone.now()
-    document.save(
-        update_fields=[
-            "state",
-            "incoming",
-            "error",
-            "error_code",
-            "attempts",
-            "claimed_until",
-            "paused",
-            "queued_at",
-            "updated_at",
-        ]
-    )
+    document.updated_at = timezone.now()

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -69,9 +69,18 @@ def publish(written: str, name: str) -> None:
 @contextmanager
 def locked(content_hash: str) -> Iterator[None]:
     """Inside a transaction: nobody else adds or removes this content until the commit."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"original:{content_hash}"])
+    lock([content_hash])
     yield
+
+
+def lock(hashes: Sequence[str]) -> None:
+    """As `locked`, for several contents; in their order, so that two never wait for each other."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('original:' || content, 0)) "
+            "FROM (SELECT unnest(%s::text[]) AS content ORDER BY 1) AS contents",
+            [list(hashes)],
+        )
 
 
 def remove_unused(content_hash: str) -> bool:
@@ -81,6 +90,11 @@ def remove_unused(content_hash: str) -> bool:
             return False
         default_storage.delete(original_path(content_hash))
         return True
+
+
+def remove_unused_on_commit(hashes: set[str]) -> None:
+    """Deletes those of the contents that no revision holds, once the transaction is committed."""
+    transaction.on_commit(lambda: [remove_unused(content_hash) for content_hash in hashes])
 
 
 def stored() -> Iterator[str]:

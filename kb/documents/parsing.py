@@ -17,15 +17,15 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from kb.core.beating import beat
-from kb.core.holding import held
-from kb.core.models import Collection
 from kb.core.problems import Problem
-from kb.documents import chunks, queueing, stages
+from kb.documents import adding, archives, chunks, queueing, stages
 from kb.documents.models import Chunking, Document, DocumentRevision
+from kb.documents.queueing import ClaimLost
 from kb.documents.signals import chunkings_wanted
 from kb.documents.stages import Entry
 from retrieval import loading
 from retrieval.loading import LoadError
+from retrieval.loading.archives import ARCHIVES
 from retrieval.loading.isolation import IsolatedLoader, Limits
 from retrieval.spans import LoadedText
 
@@ -98,6 +98,8 @@ def parse_claimed(document: Document, load: Load) -> None:
         work(document, cast("DocumentRevision", document.incoming), load)
     except (LoadError, Problem) as error:
         fail(document, error.code, error.message)
+    except ClaimLost:
+        logger.info("Document %s was taken from this worker", document.pk)
     except FileNotFoundError:
         logger.exception("The original of document %s is missing", document.pk)
         fail(document, "original_missing", "The stored file is missing: put it in again to replace it.")
@@ -115,7 +117,7 @@ def work(document: Document, revision: DocumentRevision, load: Load) -> None:
     cuts = [(chunking, chunks.cut(revision, chunking, title)) for chunking in wanted]
     cut = timezone.now()
     with transaction.atomic():
-        locked = mine(document)
+        locked = queueing.mine(document)
         if locked is None:
             return
         revision.save()
@@ -140,6 +142,11 @@ def work(document: Document, revision: DocumentRevision, load: Load) -> None:
 
 def fill(document: Document, revision: DocumentRevision, load: Load) -> bool:
     """Gives the revision its text. Returns whether that was there already, in a revision of the same file."""
+    if adding.suffix_of(revision.filename) in ARCHIVES:
+        take_text(revision, archives.take_apart(document, revision))
+        return False
+    if revision.number > 1:  # an archive may have been before it
+        archives.forget_entries(document)
     same = read_before(revision)
     if same is not None:
         for name in READ:
@@ -186,26 +193,10 @@ def wanted_chunkings(document: Document) -> list[Chunking]:
     return list(wanted.values())
 
 
-def mine(document: Document) -> Document | None:
-    """The locked row, if this claim still holds: not deleted, replaced, retried or taken over meanwhile."""
-    held(Collection, [document.collection_id])
-    return (
-        # The weaker lock lets footnotes refer to the document while its new chunks are written.
-        Document.objects.select_for_update(no_key=True)
-        .filter(
-            pk=document.pk,
-            state=Document.State.PARSING,
-            incoming=document.incoming_id,
-            claimed_until=document.claimed_until,
-        )
-        .first()
-    )
-
-
 def fail(document: Document, code: str, message: str) -> None:
     """Ends the work with a reason. A document that was being replaced keeps its current revision."""
     with transaction.atomic():
-        locked = mine(document)
+        locked = queueing.mine(document)
         if locked is not None:
             locked.state, locked.claimed_until = Document.State.FAILED, None
             locked.error_code, locked.error = code, message
@@ -226,7 +217,7 @@ def put_back(document: Document, error: Exception) -> None:
         )
         return
     with transaction.atomic():
-        locked = mine(document)
+        locked = queueing.mine(document)
         if locked is not None:
             locked.state, locked.claimed_until = Document.State.QUEUED, None
             locked.queued_at = timezone.now()

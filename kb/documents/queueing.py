@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from kb.core.holding import held
 from kb.core.models import Collection
 from kb.documents import stages
 from kb.documents.models import Document
@@ -39,6 +40,10 @@ NEXT_OF_COLLECTION = CLAIM.format(which="collection_id = %(collection)s")
 THIS_ONE = CLAIM.format(which="id = %(document)s")
 
 
+class ClaimLost(Exception):
+    """The document was deleted, replaced, cancelled or taken over while this process worked on it."""
+
+
 def lease() -> timedelta:
     """Longer than parsing and chunking can take, so that a claim is never taken over too early."""
     return timedelta(seconds=3 * settings.PARSE_SECONDS + 60)
@@ -63,6 +68,32 @@ def _claimed(statement: str, **which: object) -> Document | None:
     if row is None:
         return None
     return Document.objects.select_related("incoming", "collection").filter(pk=row[0]).first()
+
+
+def mine(document: Document) -> Document | None:
+    """The locked row, if this claim still holds: not deleted, replaced, retried or taken over meanwhile."""
+    held(Collection, [document.collection_id])
+    return (
+        # The weaker lock lets footnotes refer to the document while its new chunks are written.
+        Document.objects.select_for_update(no_key=True)
+        .filter(
+            pk=document.pk,
+            state=Document.State.PARSING,
+            incoming=document.incoming_id,
+            claimed_until=document.claimed_until,
+        )
+        .first()
+    )
+
+
+def extended(document: Document) -> Document:
+    """The locked row, as `mine`, with the claim made to last from now on. Raises ClaimLost if it is no more."""
+    locked = mine(document)
+    if locked is None:
+        raise ClaimLost
+    locked.claimed_until = document.claimed_until = timezone.now() + lease()
+    locked.save(update_fields=["claimed_until"])
+    return locked
 
 
 def waiting() -> QuerySet[Document]:
