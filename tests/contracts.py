@@ -230,9 +230,13 @@ def alive(postings: Postings) -> dict[str, dict[int, tuple[int, int]]]:
 
 
 class EmbedderContract:
-    """Subclasses give the fixture `embedder`, and `dimensions`."""
+    """Subclasses give the fixture `embedder`, and `dimensions`.
+
+    `tolerance` is how far a number of a vector may be off, for number formats smaller than float32.
+    """
 
     dimensions = 384
+    tolerance = 1e-5
 
     @pytest.fixture
     def embedder(self) -> Any:
@@ -250,7 +254,7 @@ class EmbedderContract:
         texts = ["apple pie with cinnamon " * n for n in (1, 9, 3)] + ["quantum tunnelling", "a violin"]
         together = embedder.embed(texts, "document")
         alone = np.concatenate([embedder.embed([text], "document") for text in texts])
-        np.testing.assert_allclose(together, alone, atol=1e-5)
+        np.testing.assert_allclose(together, alone, atol=self.tolerance)
 
     def test_what_a_question_is_about_is_nearest(self, embedder: Embedder) -> None:
         documents = [

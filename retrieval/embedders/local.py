@@ -1,14 +1,20 @@
-"""Embeddings from a sentence-transformers model on this machine."""
+"""Embeddings from a sentence-transformers model on this machine, by whichever backend was chosen."""
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.embedders import EmbeddingError, Kind, ModelCard, Vectors, checked_kind, unit
+from retrieval.embedders import Kind, ModelCard, Vectors, checked_kind, unit
+from retrieval.embedders.backends import DEFAULT_BATCH_SIZE, TORCH, Backend, BackendUnavailable, Encoder
+from retrieval.embedders.backends.openvino_network import OpenVinoNetwork
+from retrieval.embedders.backends.tokenised import Tokenised
+from retrieval.embedders.backends.torch_network import TorchNetwork, WholeModel
+from retrieval.embedders.graphs import graph_of
 from retrieval.embedders.model_files import (
     DEFAULT_MODEL,
     DEFAULT_WEIGHTS_SHA256,
@@ -18,11 +24,11 @@ from retrieval.embedders.model_files import (
     tokenizer_hash,
     weights_sha256,
 )
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from retrieval.embedders.sentence_model import Facts, facts, has_token_types, loaded, tokenizer
 
 __all__ = ["DEFAULT_MODEL", "LocalEmbedder", "default_card", "default_tokenizer", "tokenizer_hash"]
+
+logger = logging.getLogger(__name__)
 
 PROMPT_NAMES: Mapping[Kind, Sequence[str]] = {
     "query": ("query",),
@@ -42,10 +48,18 @@ def default_card() -> ModelCard:
         pooling="mean",
         query_prompt="",
         document_prompt="",
-        backend="torch",
-        number_format="float32",
+        backend=TORCH.name,
+        number_format=TORCH.number_format,
         licence="Apache-2.0",
     )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that a backend holds ready."""
+
+    encoder: Encoder
+    facts: Facts
 
 
 class LocalEmbedder:
@@ -53,8 +67,12 @@ class LocalEmbedder:
 
     `model` is the default's name, a directory, or a name on the Hugging Face Hub, which is asked only
     where HF_HUB_OFFLINE does not forbid it. Weights other than `sha256`, where given, are refused
-    with ModelMissing. `threads` is torch's, for the whole process; None leaves it alone.
+    with ModelMissing. `threads` is the backend's, for the whole process; None leaves it alone.
     Prompts that are None are taken from the model's own files.
+
+    A backend that cannot run the model here gives way to torch and float32, and the card says so; with
+    `strict` it raises BackendUnavailable. `cache` is a folder for converted graphs: without one, each
+    process that uses OpenVINO converts its own.
     """
 
     def __init__(
@@ -66,65 +84,56 @@ class LocalEmbedder:
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         licence: str = "",
-        batch_size: int = 16,
+        backend: Backend = TORCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         threads: int | None = None,
-        device: str = "cpu",
+        cache: Path | None = None,
+        strict: bool = False,
     ) -> None:
         default = default_card() if str(model) == DEFAULT_MODEL else None
         self._name, self._sha256 = str(model), default.weights_sha256 if default else sha256
         self._revision = default.revision if default else revision
         self._licence = default.licence if default else licence
         self._prompts: Mapping[Kind, str | None] = {"query": query_prompt, "document": document_prompt}
-        self._batch_size, self._threads, self._device = batch_size, threads, device
+        self._backend, self._batch_size, self._threads = backend, batch_size, threads
+        self._cache, self._strict = cache, strict
         self._lock = threading.Lock()
-        self._loaded: tuple[SentenceTransformer, ModelCard] | None = None
+        self._ready: tuple[Encoder, ModelCard] | None = None
 
-    def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+    def embed(self, texts: Sequence[str], kind: Kind, batch_size: int | None = None) -> Vectors:
         """As the protocol has it. Texts are batched by length and come back in the order they were given."""
         checked_kind(kind)
         with self._lock:
-            model, card = self._model()
+            encoder, card = self._model()
+            if not texts:
+                return np.empty((0, card.dimensions), np.float32)
             prompt = card.query_prompt if kind == "query" else card.document_prompt
-            vectors = model.encode(
-                list(texts),
-                prompt=prompt,
-                batch_size=self._batch_size,
-                show_progress_bar=False,
-                normalize_embeddings=True,
-            )
-        return unit(np.asarray(vectors, np.float32).reshape(len(texts), card.dimensions))
+            vectors = encoder.encode(texts, prompt, batch_size or self._batch_size)
+        return unit(vectors)
 
     def describe(self) -> ModelCard:
         """Loads the model if need be."""
         with self._lock:
             return self._model()[1]
 
-    def _model(self) -> "tuple[SentenceTransformer, ModelCard]":
-        if self._loaded is None:
-            self._loaded = self._load()
-        return self._loaded
+    def _model(self) -> tuple[Encoder, ModelCard]:
+        if self._ready is None:
+            self._ready = self._load()
+        return self._ready
 
-    def _load(self) -> "tuple[SentenceTransformer, ModelCard]":
-        # Here and not above: they take seconds to import, and most processes never embed.
-        import torch  # noqa: PLC0415
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415
-        from transformers.utils import logging as transformers_logging  # noqa: PLC0415
-
+    def _load(self) -> tuple[Encoder, ModelCard]:
         directory = self._directory()
         digest = weights_sha256(directory)
         if self._sha256 is not None and digest != self._sha256:
             raise ModelMissing(f"The weights in {directory} have sha256 {digest}, not {self._sha256}")
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs has no types
-        model = SentenceTransformer(
-            str(directory),
-            device=self._device,
-            local_files_only=True,
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
-        )
-        model.eval()
-        return model, self._card(model, directory, digest)
+        try:
+            model = load(directory, digest, self._backend, self._threads, self._cache)
+        except BackendUnavailable as error:
+            if self._strict or self._backend == TORCH:
+                raise
+            logger.warning("%s cannot run %s (%s): torch does, in float32", self._backend, self._name, error)
+            model = load(directory, digest, TORCH, self._threads)
+        return model.encoder, self._card(model, directory, digest)
 
     def _directory(self) -> Path:
         if self._name == DEFAULT_MODEL:
@@ -142,31 +151,50 @@ class LocalEmbedder:
             ) from error
         return Path(found)
 
-    def _card(self, model: "SentenceTransformer", directory: Path, digest: str) -> ModelCard:
-        dimensions = model.get_embedding_dimension()
-        if dimensions is None:
-            raise EmbeddingError(f"The model {self._name!r} does not say how many dimensions it has")
+    def _card(self, model: Loaded, directory: Path, digest: str) -> ModelCard:
         return ModelCard(
             name=Path(self._name).name if Path(self._name).is_dir() else self._name,
             revision=self._revision or (directory.name if directory.parent.name == "snapshots" else ""),
             weights_sha256=digest,
-            dimensions=dimensions,
-            max_tokens=model.max_seq_length,
-            pooling=_pooling(model),
-            query_prompt=self._prompt("query", model.prompts),
-            document_prompt=self._prompt("document", model.prompts),
-            backend="torch",
-            number_format="float32",
+            dimensions=model.facts.dimensions,
+            max_tokens=model.facts.max_tokens,
+            pooling=model.facts.pooling,
+            query_prompt=self._prompt("query", model.facts.prompts),
+            document_prompt=self._prompt("document", model.facts.prompts),
+            backend=model.encoder.backend.name,
+            number_format=model.encoder.backend.number_format,
             licence=self._licence,
         )
 
-    def _prompt(self, kind: Kind, published: Mapping[str, str | None]) -> str:
+    def _prompt(self, kind: Kind, published: Mapping[str, str]) -> str:
         given = self._prompts[kind]
         if given is not None:
             return given
         return next((prompt for name in PROMPT_NAMES[kind] if (prompt := published.get(name))), "")
 
 
-def _pooling(model: "SentenceTransformer") -> str:
-    modes = [getattr(module, "pooling_mode", None) for module in model]
-    return next((str(mode) for mode in modes if mode), "")
+def load(
+    directory: Path, digest: str, backend: Backend, threads: int | None, cache: Path | None = None
+) -> Loaded:
+    """The model in `directory` on the backend; BackendUnavailable where that cannot be."""
+    if backend.name == "openvino":
+        return load_graph(directory, digest, backend, threads, cache)
+    model = loaded(directory)
+    if threads is not None:
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(threads)
+    known, own = facts(model), tokenizer(model)
+    if own is None:
+        return Loaded(WholeModel(model, backend), known)
+    network = TorchNetwork(model, backend, has_token_types(model))
+    return Loaded(Tokenised(network, own, known.pad_token, known.dimensions), known)
+
+
+def load_graph(
+    directory: Path, digest: str, backend: Backend, threads: int | None, cache: Path | None
+) -> Loaded:
+    made = graph_of(directory, digest, cache)
+    network = OpenVinoNetwork(made.graph, backend, threads)
+    encoder = Tokenised(network, made.tokenizer, made.facts.pad_token, made.facts.dimensions)
+    return Loaded(encoder, made.facts)

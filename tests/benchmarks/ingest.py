@@ -24,6 +24,7 @@ from kb.core.embedded import layout
 from kb.core.environment import ROOT
 from retrieval.beir import read_beir
 from retrieval.chunking import chunk, render
+from retrieval.embedders.backends import Backend
 from retrieval.embedders.local import LocalEmbedder, default_directory, default_tokenizer
 from retrieval.loading import load
 from tests.live import Site, until
@@ -141,7 +142,7 @@ def plain_encode(inputs: Sequence[str]) -> Callable[[], object]:
 
 
 def bare_encode(inputs: Sequence[str], backend: str, number_format: str, batch: int) -> Callable[[], object]:
-    model = LocalEmbedder(backend=backend, number_format=number_format, batch_size=batch)
+    model = LocalEmbedder(backend=Backend(backend, number_format), batch_size=batch)
     longest_first = sorted(inputs, key=len, reverse=True)
     model.embed(longest_first[:16], "document")
     return lambda: model.embed(longest_first, "document")
