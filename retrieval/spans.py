@@ -1,6 +1,7 @@
 """Where things stand in a document's canonical text; every offset is a Python string index."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class LoadedText:
 
     `text` has "\\n" for newlines, no NUL and no lone surrogates. `title` is empty where the
     format carries none. `pages` and `headings` are in the order of the text and do not overlap.
+    `author` and `written_at` (aware) are what the file says of itself, where it says something
+    sensible; `language` is an ISO 639-1 code where the text leaves no doubt, or else empty.
     """
 
     text: str
@@ -35,3 +38,6 @@ class LoadedText:
     media_type: str
     pages: tuple[Page, ...] = ()
     headings: tuple[Heading, ...] = ()
+    author: str = ""
+    language: str = ""
+    written_at: datetime | None = None

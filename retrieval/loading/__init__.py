@@ -1,19 +1,41 @@
 """Files to canonical text: one loader for each format, chosen by name and checked by content."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
 
-from retrieval.loading import docx, html, markdown, pdf, plain, rst, sniff
+from retrieval.loading import (
+    delimited,
+    docx,
+    eml,
+    epub,
+    html,
+    json_values,
+    markdown,
+    pdf,
+    plain,
+    pptx,
+    rst,
+    sniff,
+    source,
+    xlsx,
+)
+from retrieval.loading.advice import unreadable
 from retrieval.loading.errors import LoadError
+from retrieval.loading.language import language_of
 from retrieval.spans import LoadedText
 
-__all__ = ["MAX_TEXT_CHARS", "SUFFIXES", "LoadError", "load"]
+__all__ = ["MAX_TEXT_CHARS", "PARSER", "SUFFIXES", "LoadError", "load", "unreadable"]
+
+PARSER = "loaders-2"
+"""The version of all loaders, kept with what they read; to be raised when a file would give another text."""
 
 MAX_TEXT_CHARS = 5_000_000
 _LOADERS: Mapping[str, Callable[[bytes], LoadedText]] = MappingProxyType(
     {
         ".txt": plain.load,
+        ".text": plain.load,
         ".md": markdown.load,
         ".markdown": markdown.load,
         ".rst": rst.load,
@@ -22,24 +44,30 @@ _LOADERS: Mapping[str, Callable[[bytes], LoadedText]] = MappingProxyType(
         ".xhtml": html.load,
         ".pdf": pdf.load,
         ".docx": docx.load,
+        ".pptx": pptx.load,
+        ".xlsx": xlsx.load,
+        ".csv": delimited.load,
+        ".tsv": delimited.load,
+        ".epub": epub.load,
+        ".eml": eml.load,
+        ".json": json_values.load,
+        ".jsonl": json_values.load_lines,
+        ".ndjson": json_values.load_lines,
+        **{suffix: source.loader(suffix) for suffix in source.DEFINITIONS},
     }
 )
 SUFFIXES: frozenset[str] = frozenset(_LOADERS)
 
 
 def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) -> LoadedText:
-    """The text of a file with its title, pages and headings; LoadError where there is none.
+    """The text of a file with its title, pages, headings and what it says of itself; LoadError where there is none.
 
     Parses in this process, without limits: `isolation.IsolatedLoader` is for files of others.
     """
     suffix = PurePath(filename).suffix.lower()
     loader = _LOADERS.get(suffix)
     if loader is None:
-        raise LoadError(
-            "unsupported",
-            f"Files of the type {suffix or '(none)'} are not supported. "
-            f"Supported are: {', '.join(sorted(SUFFIXES))}.",
-        )
+        raise LoadError("unsupported", unreadable(suffix))
     sniff.check(content, suffix)
     loaded = loader(content)
     if not loaded.text.strip():
@@ -50,4 +78,5 @@ def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) ->
             f"The file holds {len(loaded.text):,} characters of text; the limit is {max_text_chars:,}. "
             "Split it into smaller files.",
         )
-    return loaded
+    is_prose = suffix not in source.DEFINITIONS
+    return replace(loaded, language=language_of(loaded.text)) if is_prose else loaded

@@ -1,8 +1,6 @@
 """DOCX to readable text: paragraphs, lists and tables in the order of the document."""
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 import docx
@@ -14,6 +12,8 @@ from docx.styles.style import ParagraphStyle
 from retrieval.loading.docx_numbering import Numbering
 from retrieval.loading.docx_strict import usual
 from retrieval.loading.errors import LoadError
+from retrieval.loading.ooxml import FAILURES, changed, said
+from retrieval.loading.tables import table_lines
 from retrieval.loading.text import Block, assemble, indented, one_line
 from retrieval.spans import LoadedText
 
@@ -33,23 +33,15 @@ def load(content: bytes) -> LoadedText:
     try:
         document = docx.Document(io.BytesIO(usual(content)))
         text, headings = assemble(_Reader(document).blocks(document.element.body))
-        title = one_line(document.core_properties.title or "")
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        SyntaxError,  # what lxml's parser raises
-        KeyError,
-        ValueError,
-        AttributeError,
-        OSError,
-        NotImplementedError,
-    ) as error:
+        properties = document.core_properties
+        title, author, written_at = said(properties.title), said(properties.author), changed(properties)
+    except FAILURES as error:
         raise LoadError(
             "broken", "The Word document is damaged or incomplete. Open it in Word, save it again and retry."
         ) from error
     if not title and headings:
         title = headings[0].title
-    return LoadedText(text, title, MEDIA_TYPE, headings=headings)
+    return LoadedText(text, title, MEDIA_TYPE, headings=headings, author=author, written_at=written_at)
 
 
 class _Reader:
@@ -66,7 +58,7 @@ class _Reader:
                 yield from self._paragraph(element, depth)
             elif element.tag == _TBL:
                 self._in_list = False
-                yield Block("\n".join(self._rows(element, depth)))
+                yield Block("\n".join(table_lines(self._rows(element, depth))))
             elif element.tag in _WRAPPERS and depth < _MAX_DEPTH:
                 yield from self.blocks(element, depth + 1)
 
@@ -91,17 +83,15 @@ class _Reader:
         style = paragraph.find(f"{qn('w:pPr')}/{qn('w:pStyle')}")
         return self._levels.get(style.get(qn("w:val")) or "", 0) if style is not None else 0
 
-    def _rows(self, table: Element, depth: int) -> Iterator[str]:
+    def _rows(self, table: Element, depth: int) -> Iterator[list[str]]:
         for row in table.iter(qn("w:tr")) if depth < _MAX_DEPTH else ():
             if next(row.iterancestors(_TBL), None) is not table:
                 continue  # a row of a table within this one: it is in its cell's text
-            cells = [
+            yield [
                 one_line(" ".join(block.text for block in self.blocks(cell, depth + 1)))
                 for cell in row.iter(qn("w:tc"))
                 if next(cell.iterancestors(qn("w:tr")), None) is row
             ]
-            if any(cells):
-                yield " | ".join(cells)
 
 
 def _level(style: ParagraphStyle) -> int:

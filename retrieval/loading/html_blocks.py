@@ -4,6 +4,7 @@ import re
 
 from selectolax.lexbor import LexborNode
 
+from retrieval.loading.tables import table_lines
 from retrieval.loading.text import Block, clean, indented, one_line
 
 _DROPPED = frozenset(
@@ -191,15 +192,14 @@ class Walker:
     def _table(self, table: LexborNode) -> None:
         """One line a row, header and rows together; the caption above."""
         self._flush()
-        lines: list[str] = []
+        captions: list[str] = []
+        rows: list[list[str]] = []
         for row in table.css("caption, tr"):
-            cells = (
-                [row] if row.tag == "caption" else [cell for cell in row.iter() if cell.tag in ("td", "th")]
-            )
-            line = " | ".join(_cell(cell) for cell in cells)
-            if line.strip(" |"):
-                lines.append(line)
-        self._add("\n".join(lines))
+            if row.tag == "caption":
+                captions.append(_cell(row))
+            else:
+                rows.append([_cell(cell) for cell in row.iter() if cell.tag in ("td", "th")])
+        self._add("\n".join([*filter(None, captions), *table_lines(rows)]))
 
     def _flush(self) -> None:
         if not self._inline:

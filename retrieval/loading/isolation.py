@@ -101,6 +101,7 @@ class IsolatedLoader:
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")])
         )
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # threads do not come along when it forks
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "retrieval.loading.zygote"],
             stdin=subprocess.PIPE,

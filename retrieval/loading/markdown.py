@@ -7,6 +7,7 @@ from markdown_it.token import Token
 
 from retrieval.loading.decoding import decode
 from retrieval.loading.html import blocks_of_fragment
+from retrieval.loading.tables import table_lines
 from retrieval.loading.text import Block, assemble, clean, indented, one_line
 from retrieval.spans import LoadedText
 
@@ -46,7 +47,7 @@ class _Writer:
         self._marker = ""
         self._level = 0
         self._row: list[str] | None = None
-        self._rows: list[str] = []
+        self._rows: list[list[str]] = []
 
     def write(self, tokens: list[Token]) -> list[Block]:
         for token in tokens:
@@ -74,10 +75,10 @@ class _Writer:
             case "tr_open":
                 self._row = []
             case "tr_close":
-                self._rows.append(" | ".join(self._row or []))
+                self._rows.append(self._row or [])
                 self._row = None
             case "table_close":
-                self._add("\n".join(self._rows))
+                self._add("\n".join(table_lines(self._rows)))
                 self._rows = []
             case "inline":
                 self._inline(shown(token.children or []))

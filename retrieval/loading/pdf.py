@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import pypdfium2  # type: ignore[import-untyped]  # carries no types
 import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # carries no types
 
+from retrieval.loading.dates import from_pdf
 from retrieval.loading.errors import LoadError
 from retrieval.loading.pdf_headings import mark_headings
 from retrieval.loading.pdf_lines import Line, joined, lines_of, paragraphs, vocabulary
@@ -21,6 +22,9 @@ _FILE_NAME = re.compile(
 _NO_TITLES = frozenset(
     {"untitled", "untitled document", "title", "the title", "document", "print", "model", "(anonymous)"}
 )
+_NO_AUTHORS = frozenset(
+    {"anonymous", "(anonymous)", "unknown", "author", "user", "admin", "administrator", "root"}
+)
 
 
 def load(content: bytes) -> LoadedText:
@@ -30,10 +34,11 @@ def load(content: bytes) -> LoadedText:
         count = len(document)
         pages = without_running_lines([_page_lines(document, index) for index in range(count)])
         mark_headings(document, pages)
-        title = _sensible(document.get_metadata_dict().get("Title", ""))
+        said = document.get_metadata_dict()
     finally:
         document.close()
     text, spans, headings = _assembled(pages)
+    title = _sensible(said.get("Title", ""))
     if count and not any(character.isalnum() for character in text):
         raise LoadError(
             "needs_ocr",
@@ -43,7 +48,15 @@ def load(content: bytes) -> LoadedText:
     if not title and spans:
         first = [heading for heading in headings if heading.start < spans[0].end]
         title = min(first, key=lambda heading: heading.level).title if first else ""
-    return LoadedText(text, title, MEDIA_TYPE, tuple(spans), tuple(headings))
+    return LoadedText(
+        text,
+        title,
+        MEDIA_TYPE,
+        tuple(spans),
+        tuple(headings),
+        author=_author(said.get("Author", "")),
+        written_at=from_pdf(said.get("CreationDate", "")) or from_pdf(said.get("ModDate", "")),
+    )
 
 
 def _open(content: bytes) -> pypdfium2.PdfDocument:
@@ -101,6 +114,12 @@ def _is_row_below(above: Sequence[Line], lines: Sequence[Line]) -> bool:
         return False
     drop = above[0].bottom - lines[0].bottom
     return 0 <= drop < 1.6 * lines[0].size and abs(lines[0].size - above[0].size) < 0.5
+
+
+def _author(author: str) -> str:
+    """The metadata's author, unless a program put a placeholder there."""
+    author = one_line(author)
+    return "" if author.casefold() in _NO_AUTHORS or len(author) > 300 else author
 
 
 def _sensible(title: str) -> str:

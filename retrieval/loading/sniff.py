@@ -3,7 +3,8 @@
 import io
 import re
 import zipfile
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
 
 from retrieval.loading.decoding import utf16_without_bom
 from retrieval.loading.errors import LoadError
@@ -48,6 +49,24 @@ _ZIPPED = (
     ("META-INF/container.xml", "an e-book"),
     ("content.xml", "an OpenDocument file"),
 )
+_MARKS = frozenset({"[Content_Types].xml", "META-INF/container.xml", "content.xml"})
+
+
+class _Packed(NamedTuple):
+    """A format that is a ZIP archive: what `kind_of` calls it, its name, its program, its forerunner."""
+
+    kind: str
+    name: str
+    program: str = ""
+    old: str = ""
+
+
+_PACKED = {
+    ".docx": _Packed("a Word document", "Word document", "Word", ".doc"),
+    ".xlsx": _Packed("an Excel workbook", "Excel workbook", "Excel", ".xls"),
+    ".pptx": _Packed("a PowerPoint presentation", "PowerPoint presentation", "PowerPoint", ".ppt"),
+    ".epub": _Packed("an e-book", "e-book"),
+}
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _PDF_HEADER_WITHIN = 1024  # readers accept junk before the header up to here
 MAX_UNZIPPED = 512 * 1024 * 1024
@@ -78,8 +97,8 @@ def check(content: bytes, suffix: str) -> None:
     kind = kind_of(content)
     if suffix == ".pdf":
         _check_pdf(content, kind)
-    elif suffix == ".docx":
-        _check_docx(content, kind)
+    elif suffix in _PACKED:
+        _check_packed(content, suffix, kind)
     elif kind:
         _mismatch(suffix, kind)
     elif is_binary(content):
@@ -94,21 +113,23 @@ def _check_pdf(content: bytes, kind: str | None) -> None:
     raise LoadError("broken", "The PDF is damaged: it does not begin like one. Save or download it again.")
 
 
-def _check_docx(content: bytes, kind: str | None) -> None:
-    if kind == "a Word document":
+def _check_packed(content: bytes, suffix: str, kind: str | None) -> None:
+    wanted = _PACKED[suffix]
+    if kind == wanted.kind:
         return
-    if kind == "an old Microsoft Office file":
+    if kind == "an old Microsoft Office file" and suffix != ".epub":
         if "EncryptedPackage".encode("utf-16-le") in content:
             raise LoadError(
-                "encrypted", "The Word document has a password. Save it without one and try again."
+                "encrypted", f"The {wanted.name} has a password. Save it without one and try again."
             )
         raise LoadError(
             "mismatch",
-            "This is an old Word document (.doc) named .docx. Open it in Word and save it as .docx.",
+            f"This is an old {wanted.program} file ({wanted.old}) named {suffix}. "
+            f"Open it in {wanted.program} and save it as {suffix}.",
         )
     if kind == "a damaged ZIP archive":
-        raise LoadError("broken", "The Word document is damaged or incomplete. Save or download it again.")
-    _mismatch(".docx", kind or ("a binary file" if is_binary(content) else "a text file"))
+        raise LoadError("broken", f"The {wanted.name} is damaged or incomplete. Save or download it again.")
+    _mismatch(suffix, kind or ("a binary file" if is_binary(content) else "a text file"))
 
 
 def _zipped(content: bytes) -> str:
@@ -123,10 +144,16 @@ def _zipped(content: bytes) -> str:
             "too_large",
             f"Unpacked, the file is larger than {MAX_UNZIPPED >> 20} MB. Split it into smaller files.",
         )
-    for prefix, kind in _ZIPPED:
-        if any(entry.filename.startswith(prefix) for entry in entries):
-            return kind
-    return "a ZIP archive"
+    return _kind_by_names([entry.filename for entry in entries]) or "a ZIP archive"
+
+
+def office_kind(names: Sequence[str]) -> str | None:
+    """The kind of document that a ZIP archive of these names is; None if it just holds files."""
+    return _kind_by_names(names) if _MARKS & {*names} else None
+
+
+def _kind_by_names(names: Sequence[str]) -> str | None:
+    return next((kind for start, kind in _ZIPPED if any(name.startswith(start) for name in names)), None)
 
 
 def _mismatch(suffix: str, kind: str) -> NoReturn:

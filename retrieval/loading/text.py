@@ -12,6 +12,8 @@ _SPACES = re.compile("[\xa0\u2007\u202f]")
 # (soft hyphen, zero-width space, word joiner, byte order mark); the two noncharacters.
 _DROPPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u2060\ufeff\ufffe\uffff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_WHITE = re.compile(r"\s+")
+_LONG = 1_000_000
 # Scripts that are written without spaces between words: a line end inside them is not a space.
 _UNSPACED = re.compile("[\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
@@ -39,7 +41,10 @@ def clean(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` cleaned, with every run of white space a single space."""
-    return " ".join(clean(text).split())
+    text = clean(text)
+    if len(text) > _LONG:  # a list of its words would take ten times its memory
+        return _WHITE.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 def join_lines(lines: Sequence[str]) -> str:

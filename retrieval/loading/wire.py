@@ -1,10 +1,14 @@
 """How a result crosses from the process that parses to the one that asked: JSON, checked on arrival."""
 
 import json
+import re
+from datetime import datetime
 from typing import Any
 
 from retrieval.loading.errors import CODES, LoadError
 from retrieval.spans import Heading, LoadedText, Page
+
+_LANGUAGE = re.compile(r"(?:[a-z]{2})?\Z")
 
 
 def encode(loaded: LoadedText) -> bytes:
@@ -15,6 +19,9 @@ def encode(loaded: LoadedText) -> bytes:
             "media_type": loaded.media_type,
             "pages": [[page.number, page.start, page.end] for page in loaded.pages],
             "headings": [[h.level, h.title, h.start, h.end] for h in loaded.headings],
+            "author": loaded.author,
+            "language": loaded.language,
+            "written_at": loaded.written_at.isoformat() if loaded.written_at else "",
         }
     )
 
@@ -37,10 +44,12 @@ def decode(payload: bytes) -> LoadedText:
             raise LoadError(code, message)
         pages = tuple(Page(*_row(row, int, int, int)) for row in found["pages"])
         headings = tuple(Heading(*_row(row, int, str, int, int)) for row in found["headings"])
-        text, title, media_type = _row([found["text"], found["title"], found["media_type"]], str, str, str)
+        names = ("text", "title", "media_type", "author", "language", "written_at")
+        text, title, media_type, author, language, written = _row([found[name] for name in names], *[str] * 6)
+        written_at = datetime.fromisoformat(written) if written else None
     except (KeyError, TypeError) as error:
         raise ValueError("a part of the result is missing or of the wrong type") from error
-    return verified(LoadedText(text, title, media_type, pages, headings))
+    return verified(LoadedText(text, title, media_type, pages, headings, author, language, written_at))
 
 
 def verified(loaded: LoadedText) -> LoadedText:
@@ -54,8 +63,12 @@ def verified(loaded: LoadedText) -> LoadedText:
     for heading in loaded.headings:
         if heading.level < 1 or heading.title not in loaded.text[heading.start : heading.end]:
             raise ValueError(f"a heading that does not stand where it says: {heading}")
-    if "\x00" in loaded.text or "\r" in loaded.text:
+    if "\x00" in loaded.text + loaded.title + loaded.author or "\r" in loaded.text:
         raise ValueError("characters that no canonical text has")
+    if not _LANGUAGE.match(loaded.language):
+        raise ValueError(f"no code of a language: {loaded.language!r}")
+    if loaded.written_at and loaded.written_at.utcoffset() is None:
+        raise ValueError("a date without its zone")
     return loaded
 
 

@@ -8,16 +8,18 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from retrieval.loading import LoadError, limits, load, wire
 from retrieval.loading.death import die_with_parent
+from retrieval.loading.language import identifier
 from retrieval.loading.limits import Limits
 
 # Not PR_SET_PDEATHSIG: it follows the parent's thread, not its process, and the thread that made the
@@ -26,20 +28,84 @@ _LOOK_FOR_PARENT_EVERY = 1.0
 _CHUNK = 1 << 20
 
 
+class _Child(NamedTuple):
+    """A forked process that waits to be asked for one document."""
+
+    pid: int
+    asking: int
+    answering: int
+
+
 def main() -> None:
     """Serve until the parent is gone."""
     parent = os.getppid()
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get among the answers
+    identifier()  # read here once, for all children
+    gc.collect()
     gc.freeze()  # a collection in a child must not copy the pages that all share
     pending = b""
+    child = _forked()  # ahead of the request, which then need not wait for it
     while True:
         while b"\n" not in pending:
             pending += _read(parent)
         line, _, pending = pending.partition(b"\n")
-        request = json.loads(line)
-        answer = _in_child(Path(request["path"]), request["filename"], Limits(**request["limits"]), parent)
-        _write(answers, len(answer).to_bytes(8, "big") + answer)
+        if _has_ended(child):  # while it waited, by somebody's hand: not for what it has not read yet
+            _ended(child)
+            child = _forked()
+        _write_to_child(child, line + b"\n")
+        allowed = Limits(**json.loads(line)["limits"])
+        try:
+            answer = _received(child.answering, time.monotonic() + allowed.wall_seconds, allowed, parent)
+        except BaseException:
+            _ended(child)
+            raise
+        if answer is not None and answer.endswith(b"\n"):
+            _answer_to_parent(answers, answer[:-1])
+            _ended(child)
+        else:
+            _answer_to_parent(answers, _without_answer(child, allowed, is_late=answer is None))
+        child = _forked()
+
+
+def _answer_to_parent(answers: int, answer: bytes) -> None:
+    _write(answers, len(answer).to_bytes(8, "big") + answer)
+
+
+def _without_answer(child: _Child, allowed: Limits, *, is_late: bool) -> bytes:
+    """The answer for a child that did not live to say all, or did not end in time."""
+    status, usage = _ended(child)
+    if is_late:
+        return wire.encode_error(*limits.timeout(f"{allowed.wall_seconds:g} seconds"))
+    return wire.encode_error(*limits.cause_of_death(status, usage, allowed))
+
+
+def _forked() -> _Child:
+    asked, asking = os.pipe()
+    answering, answer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _serve_one_and_exit(asked, answer)
+    os.close(asked)
+    os.close(answer)
+    return _Child(pid, asking, answering)
+
+
+def _write_to_child(child: _Child, line: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # somebody killed it: its end will be found out
+        _write(child.asking, line)
+
+
+def _has_ended(child: _Child) -> bool:
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _ended(child: _Child) -> tuple[int, resource.struct_rusage]:
+    """How the child ended, which it has done now. The answer is no longer read, so it may be killed."""
+    os.close(child.asking)
+    os.close(child.answering)
+    _kill_group(child.pid)
+    return os.wait4(child.pid, 0)[1:]
 
 
 def _read(parent: int) -> bytes:
@@ -57,29 +123,8 @@ def _end_if_orphaned(parent: int) -> None:
         sys.exit(0)
 
 
-def _in_child(path: Path, filename: str, allowed: Limits, parent: int) -> bytes:
-    """The answer of a child that parses under limits, or one that says how the child ended."""
-    receiving, sending = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(receiving)
-        _parse_and_exit(path, filename, allowed, sending)
-    os.close(sending)
-    try:
-        answer = _received(receiving, time.monotonic() + allowed.wall_seconds, allowed, parent)
-    finally:
-        os.close(receiving)
-        _kill_group(child)
-        _, status, usage = os.wait4(child, 0)
-    if answer is None:
-        return wire.encode_error(*limits.timeout(f"{allowed.wall_seconds:g} seconds"))
-    if not answer.endswith(b"\n"):  # it did not live to say all
-        return wire.encode_error(*limits.cause_of_death(status, usage, allowed))
-    return answer[:-1]
-
-
 def _received(receiving: int, deadline: float, allowed: Limits, parent: int) -> bytes | None:
-    """All that the child sends until it ends; None if it has not ended by the deadline."""
+    """All that the child sends until it says that it is all, or ends; None if neither by the deadline."""
     pieces: list[bytes] = []
     most = 16 * allowed.max_text_chars + 64 * _CHUNK  # no honest answer is larger
     while most > 0:
@@ -93,6 +138,8 @@ def _received(receiving: int, deadline: float, allowed: Limits, parent: int) -> 
                 break
             pieces.append(piece)
             most -= len(piece)
+            if piece.endswith(b"\n"):
+                break
         elif 0 in ready:  # one request at a time: this can only be the end of the parent
             sys.exit(0)
         else:
@@ -108,15 +155,23 @@ def _kill_group(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _parse_and_exit(path: Path, filename: str, allowed: Limits, sending: int) -> NoReturn:
-    """In the child: parse, send the answer, end without running anything of the zygote's."""
+def _serve_one_and_exit(asked: int, sending: int) -> NoReturn:
+    """In the child: wait, parse, send the answer, end without running anything of the zygote's."""
     try:
         os.setpgid(0, 0)
         die_with_parent()
-        os.close(0)
+        os.dup2(asked, 0)
         os.closerange(3, sending)  # a hostile file that takes over the child finds no way to the parent
+        line = b""
+        while not line.endswith(b"\n"):
+            received = os.read(0, _CHUNK)
+            if not received:  # the zygote has ended
+                os._exit(0)
+            line += received
+        request = json.loads(line)
+        allowed = Limits(**request["limits"])
         limits.apply(allowed)
-        _write(sending, _answer(path, filename, allowed) + b"\n")
+        _write(sending, _answer(Path(request["path"]), request["filename"], allowed) + b"\n")
     except BaseException:
         traceback.print_exc()
         raise

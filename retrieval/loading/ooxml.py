@@ -1,0 +1,64 @@
+"""What PowerPoint's and Excel's files have in common: their properties and the ways they break."""
+
+import zipfile
+import zlib
+from datetime import date, datetime
+from typing import Protocol
+
+from retrieval.loading.dates import plausible
+from retrieval.loading.text import one_line
+
+_EARLIEST = 1985  # the formats' programs are not older; what is, is a default of some library
+
+FAILURES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,  # what XML parsers raise
+    KeyError,
+    IndexError,
+    ValueError,  # also what defusedxml raises for entities
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+)
+"""What the libraries raise on damaged files."""
+
+
+class Properties(Protocol):
+    """Core properties, as python-docx and python-pptx give them."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def author(self) -> str: ...
+    @property
+    def modified(self) -> datetime | None: ...
+    @property
+    def created(self) -> datetime | None: ...
+
+
+def said(value: object) -> str:
+    """A property's text on one line; empty for placeholders that libraries and programs put there."""
+    text = one_line(value) if isinstance(value, str) else ""
+    return "" if text.casefold() in _PLACEHOLDERS else text
+
+
+def changed(properties: object) -> datetime | None:
+    """When the document was last written, or else made, if its properties say something credible."""
+    for name in ("modified", "created"):
+        try:
+            value = getattr(properties, name, None)
+        except FAILURES:
+            continue
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - plausible() adds the zone
+        found = plausible(value) if isinstance(value, datetime) else None
+        if found and found.year >= _EARLIEST:
+            return found
+    return None
+
+
+_PLACEHOLDERS = frozenset({"python-docx", "openpyxl", "powerpoint presentation", "unknown", "user", "admin"})
