@@ -1,0 +1,225 @@
+"""Collections take turns, few messages stand for many documents, and no document blocks another."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from django.core.cache import cache
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.utils import timezone
+from redis.exceptions import ConnectionError as NoCache
+
+from kb.core.models import Collection, User
+from kb.documents import actions, parsing, queueing, tasks
+from kb.documents.actions import add_document
+from kb.documents.models import Document
+from kb.documents.tasks import parse_documents_task, sweep_documents_task, wake_parsing
+from kb.indexes.models import Index
+from retrieval.spans import LoadedText
+from tests.conftest import load_here
+
+pytestmark = pytest.mark.django_db
+
+Sent = list[int]
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """The messages that reach the broker: the collection of each."""
+    messages: Sent = []
+    monkeypatch.setattr(tasks, "wake", lambda task, *ids: messages.append(*ids))
+    return messages
+
+
+def add(actor: User, collection: Collection, text: str) -> Document:
+    return add_document(actor, collection, ContentFile(text.encode(), f"{text}.txt")).document
+
+
+@pytest.fixture
+def other(alice: User) -> Collection:
+    return Collection.objects.create(name="Other", slug="other", owner=alice)
+
+
+def test_the_longest_waiting_comes_first(alice: User, collection: Collection, index: Index) -> None:
+    first, second = (add(alice, collection, text) for text in ("one", "two"))
+    assert queueing.claim_next(collection.pk) == first
+    assert queueing.claim_next(collection.pk) == second
+    assert queueing.claim_next(collection.pk) is None
+
+
+def test_what_is_paused_or_still_to_be_fetched_is_passed_over(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    Document.objects.create(collection=collection, title="web", filename="web.html", state="fetching")
+    paused, waiting = (add(alice, collection, text) for text in ("one", "two"))
+    Document.objects.filter(pk=paused.pk).update(paused=True)
+    assert queueing.claim(paused.pk) is None
+    assert queueing.claim_next(collection.pk) == waiting
+    assert queueing.collections_waiting() == []
+
+
+def test_a_dropped_claim_is_taken_over_when_it_ends(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = add(alice, collection, "one")
+    assert queueing.claim_next(collection.pk) == document
+    assert queueing.collections_waiting() == []
+    Document.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    assert queueing.collections_waiting() == [collection.pk]
+    taken = queueing.claim_next(collection.pk)
+    assert taken is not None
+    assert taken.attempts == 2
+
+
+def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, index: Index) -> None:
+    revision = add(alice, collection, "one").incoming
+    Document.objects.bulk_create(
+        Document(collection=collection, title=str(n), filename="a.txt", state=state, incoming=revision)
+        for n in range(2000)
+        for state in ("queued", "ready")
+    )
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE documents_document")
+        cursor.execute(
+            f"EXPLAIN {queueing.NEXT_OF_COLLECTION}",
+            {"collection": collection.pk, "now": now, "until": now, "worker": ""},
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "document_queue" in plan
+    assert "Sort" not in plan, "the first in the index is the next"
+
+
+def test_ten_thousand_files_are_one_message(
+    alice: User, collection: Collection, sent: Sent, django_capture_on_commit_callbacks: object
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        for number in range(50):
+            add(alice, collection, f"file {number}")
+    for _ in range(10_000):
+        wake_parsing(collection.pk)
+    assert sent == [collection.pk]
+
+
+def test_a_message_that_was_taken_makes_room_for_the_next(
+    alice: User, collection: Collection, index: Index, sent: Sent
+) -> None:
+    wake_parsing(collection.pk)
+    parse_documents_task(collection.pk)
+    wake_parsing(collection.pk)
+    assert sent == [collection.pk] * 2
+
+
+def test_without_a_cache_every_message_is_sent(
+    collection: Collection, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NoCache
+
+    monkeypatch.setattr(cache, "add", refuse)
+    monkeypatch.setattr(cache, "delete", refuse)
+    for _ in range(3):
+        wake_parsing(collection.pk)
+    parse_documents_task(collection.pk)
+    assert sent == [collection.pk] * 3
+
+
+def test_a_turn_ends_and_the_successor_goes_to_the_end_of_the_queue(
+    alice: User, collection: Collection, index: Index, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("one", "two", "three"):
+        add(alice, collection, text)
+    monkeypatch.setattr(tasks, "SECONDS_PER_TURN", -1)
+    parse_documents_task(collection.pk)
+    assert sent == [collection.pk], "a free worker may help, and that message is the successor, too"
+    assert Document.objects.filter(state="queued").count() == 3
+
+
+def test_collections_take_turns(
+    alice: User, collection: Collection, other: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred documents of one do not hold up the single one of another for longer than a turn."""
+    for number in range(100):
+        add(alice, collection, f"file {number}")
+    small = add(alice, other, "small")
+    queue: Sent = []
+    monkeypatch.setattr(tasks, "wake", lambda task, *ids: queue.append(*ids))
+    turn = parsing.parse_for
+
+    def two(collection_id: int, seconds: float) -> bool:
+        return all(turn(collection_id, 0.0001, load_here) for _ in range(2))
+
+    monkeypatch.setattr(parsing, "parse_for", two)
+    sweep_documents_task()
+    assert sorted(queue) == sorted([collection.pk, other.pk])
+    for _ in range(3):
+        parse_documents_task(queue.pop(0))
+    small.refresh_from_db()
+    assert small.state == "embedding"
+    assert Document.objects.filter(state="queued").count() > 90
+    assert len(queue) == 1
+
+
+def test_the_sweep_wakes_each_collection_once_for_any_number_of_documents(
+    alice: User, collection: Collection, other: Collection, sent: Sent
+) -> None:
+    for number in range(20):
+        add(alice, collection, f"file {number}")
+    add(alice, other, "one")
+    Collection.objects.create(name="Idle", slug="idle", owner=alice)
+    cache.clear()
+    for _ in range(3):
+        sweep_documents_task()
+    assert sorted(sent) == sorted([collection.pk, other.pk])
+
+
+def test_a_turn_works_everything_off(alice: User, collection: Collection, index: Index) -> None:
+    for number in range(5):
+        add(alice, collection, f"file {number}")
+    assert parsing.parse_for(collection.pk, 60, load_here) is False
+    assert set(Document.objects.values_list("state", flat=True)) == {"embedding"}
+
+
+def test_an_error_of_the_program_is_one_documents_alone_and_ends_failed(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    bad, good = (add(alice, collection, text) for text in ("poison", "good"))
+
+    def load(path: Path, filename: str) -> LoadedText:
+        if "poison" in filename:
+            raise ZeroDivisionError
+        return load_here(path, filename)
+
+    order: list[UUID] = []
+    for _ in range(parsing.MOST_ATTEMPTS):
+        parsing.parse_for(collection.pk, 60, load)
+        order.append(bad.pk)
+    for document in (bad, good):
+        document.refresh_from_db()
+    assert good.state == "embedding"
+    assert (bad.state, bad.error_code, bad.attempts) == ("failed", "internal", parsing.MOST_ATTEMPTS)
+    assert "ZeroDivisionError" in bad.error
+    assert actions.retry_failed(alice, bad) == 1
+
+
+def test_a_document_whose_worker_dies_at_each_attempt_ends_failed(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    bad, good = (add(alice, collection, text) for text in ("poison", "good"))
+    for _ in range(parsing.MOST_ATTEMPTS):
+        assert queueing.claim(bad.pk) is not None
+        Document.objects.filter(pk=bad.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
+    parsing.parse_for(collection.pk, 60, load_here)
+    for document in (bad, good):
+        document.refresh_from_db()
+    assert (bad.state, bad.error_code, good.state) == ("failed", "crashed", "embedding")
