@@ -16,6 +16,9 @@ from kb.core.auditing import record
 from kb.core.models import APIKey, Collection, Invitation, Membership, User, hashed
 from kb.core.problems import Problem, not_found
 
+# Pages stand at these addresses, where a collection's would be.
+RESERVED_SLUGS = {"failures"}
+
 
 @transaction.atomic
 def create_collection(
@@ -33,6 +36,8 @@ def create_collection(
         visibility=visibility,
         owner=actor,
     )
+    if collection.slug in RESERVED_SLUGS:
+        raise Problem("slug_taken", "That slug is taken: choose another.", 409, field="slug")
     save_checked(collection)
     record(actor, "create", collection, visibility=visibility)
     return collection
@@ -41,7 +46,7 @@ def create_collection(
 def free_slug(name: str) -> str:
     """A slug made of the name; numbered only against collections with the very same base."""
     base = slugify(name)[:60] or "collection"
-    if not Collection.objects.filter(slug=base).exists():
+    if base not in RESERVED_SLUGS and not Collection.objects.filter(slug=base).exists():
         return base
     # A random tail, not a count: a number would tell how many of that name others have.
     return f"{base}-{secrets.token_hex(3)}"

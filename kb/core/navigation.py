@@ -13,6 +13,7 @@ SECTIONS: dict[str, list[Link]] = {
     "Corpus": [
         ("Collections", "folder_open", "core_collection"),
         ("Documents", "description", "documents_document"),
+        ("Uploads", "upload_file", "documents_upload"),
         ("Chunks", "notes", "documents_chunk"),
     ],
     "Indexes": [

@@ -6,7 +6,7 @@ from django import forms
 from django.db.models import Case, Model, QuerySet, Value, When
 
 from kb.core.models import Collection, Reader
-from kb.documents.models import Document
+from kb.documents.models import Document, Upload
 
 BIGGEST_OFFSET = 2**31 - 1
 
@@ -34,7 +34,12 @@ class CollectionField(forms.ModelChoiceField[Collection]):
 
 
 class UploadForm(forms.Form):
-    """The collection that files go into; the files themselves are read by the view, one by one."""
+    """The collection that files go into, and the upload that they are part of.
+
+    The files themselves are read by the view, one by one.
+    """
+
+    upload = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,6 +47,21 @@ class UploadForm(forms.Form):
         editable = Collection.objects.editable_by(user).select_related("owner")
         self.collections = editable.order_by(own_first, "name", "pk")
         self.fields["collection"] = CollectionField(user, self.collections)
+        self.user = user
+
+    def clean(self) -> dict[str, Any]:
+        """`upload` becomes the person's own upload into that collection."""
+        cleaned = self.cleaned_data
+        if pk := cleaned.get("upload"):
+            own = Upload.objects.filter(created_by=self.user.pk, collection=cleaned.get("collection"))
+            cleaned["upload"] = own.filter(pk=pk).first()
+            if cleaned["upload"] is None:
+                raise forms.ValidationError("There is no such upload: load this page anew.")
+        return cleaned
+
+    def said(self) -> str:
+        """What is wrong, in one line."""
+        return " ".join(str(said) for found in self.errors.values() for said in found)
 
 
 class FilterForm(forms.Form):
@@ -52,9 +72,10 @@ class FilterForm(forms.Form):
     )
     state = forms.ChoiceField(
         label="State",
-        choices=[("", "every state"), ("work", "in work"), *Document.State.choices],
+        choices=[("", "every state"), ("work", "in work"), ("paused", "Paused"), *Document.State.choices],
         required=False,
     )
+    cause = forms.SlugField(max_length=30, required=False, widget=forms.HiddenInput)
 
 
 class PlaceForm(forms.Form):

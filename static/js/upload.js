@@ -1,4 +1,7 @@
 // Uploads files one by one as they are dropped or chosen, and follows each until it is ready.
+//
+// Files that are sent while others are under way, into the same collection, are one upload: its bar and its
+// buttons stand above them.
 
 import { dropped } from "./dropped.js";
 
@@ -36,8 +39,11 @@ const list = document.querySelector("[data-files]");
 const status = document.querySelector("[data-announce]");
 const waiting = [];
 const held = []; // files whose collection is not chosen yet
-const watched = new Map(); // collection slug → ids of documents in work
+const opened = new Map(); // collection slug → promise of the upload that files go into at present
+const uploads = []; // every upload of this page that is still at work
+const DONE = ["ready", "failed", "cancelled"];
 let sending = 0;
+let polling = false;
 
 function visible(files) {
   return files.filter((file) => !file.webkitRelativePath.split("/").some((part) => part.startsWith(".")));
@@ -62,11 +68,14 @@ function release() {
     }
     return;
   }
-  const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
   for (const job of held.splice(0)) {
     job.row.querySelector(".state").textContent = "Waiting";
-    waiting.push({ ...job, slug: choice.value, token });
+    waiting.push({ ...job, slug: choice.value });
   }
+  fill();
+}
+
+function fill() {
   for (let free = AT_ONCE - sending; free > 0; free--) next();
 }
 
@@ -79,17 +88,24 @@ function row(file) {
 }
 
 async function next() {
-  const job = waiting.shift();
-  if (!job) return;
+  const place = waiting.findIndex(({ slug }) => !uploads.some((upload) => upload.slug === slug && upload.held));
+  if (place < 0) return;
+  const [job] = waiting.splice(place, 1);
   sending += 1;
   try {
     if (job.file.size > Number(form.dataset.mostBytes)) throw new Error(tooLarge(job.file));
+    job.upload = await open(job);
+    if (job.upload.cancelled) throw new Error("Cancelled before it was sent.");
     taken(job, await send(job));
   } catch (error) {
     refused(job.row, error.message);
   }
   sending -= 1;
-  if (!sending && !waiting.length) status.textContent = "All files are uploaded.";
+  unsent();
+  if (!sending && !waiting.length) {
+    opened.clear(); // what is put in from now on is another upload
+    status.textContent = "All files are uploaded.";
+  }
   next();
 }
 
@@ -98,10 +114,53 @@ function tooLarge(file) {
   return `${file.name} is larger than ${most} MB, which is the most that is taken.`;
 }
 
-function send({ file, slug, token, row }) {
+function token() {
+  return form.querySelector("[name=csrfmiddlewaretoken]").value;
+}
+
+function open({ slug, file }) {
+  if (!opened.has(slug)) opened.set(slug, begin(slug, file.webkitRelativePath.split("/")[0]));
+  return opened.get(slug);
+}
+
+async function begin(slug, folder) {
   const body = new FormData();
-  body.append("csrfmiddlewaretoken", token);
+  body.append("csrfmiddlewaretoken", token());
   body.append("collection", slug);
+  body.append("name", folder);
+  const headers = { Accept: "application/json" };
+  const response = await fetch(form.dataset.open, { method: "POST", body, headers }).catch(() => null);
+  const answer = response?.headers.get("Content-Type") === "application/json" ? await response.json() : null;
+  if (!answer?.id) {
+    opened.delete(slug);
+    throw new Error(answer?.problem ?? "The server refused it. Load this page anew and try again.");
+  }
+  const upload = { ...answer, slug, ids: new Set(), whole: whole(answer), held: false, cancelled: false };
+  uploads.push(upload);
+  return upload;
+}
+
+function whole({ id, url }) {
+  const section = document.getElementById("whole-draft").content.cloneNode(true).firstElementChild;
+  section.querySelector("[data-page]").href = url;
+  section.querySelector("[data-figures]").id = `whole-${id}`;
+  section.querySelector("[data-acts]").id = `acts-${id}`;
+  document.querySelector("[data-wholes]").prepend(section);
+  return section;
+}
+
+function unsent() {
+  for (const upload of uploads) {
+    const count = waiting.filter(({ slug }) => slug === upload.slug).length;
+    upload.whole.querySelector("[data-unsent]").textContent = count ? `· ${count} still to be sent` : "";
+  }
+}
+
+function send({ file, slug, row, upload }) {
+  const body = new FormData();
+  body.append("csrfmiddlewaretoken", token());
+  body.append("collection", slug);
+  body.append("upload", upload.id);
   body.append("files", file, file.name);
   const request = new XMLHttpRequest(); // fetch tells nothing of how much is sent
   row.querySelector(".state").textContent = "Uploading";
@@ -116,13 +175,13 @@ function send({ file, slug, token, row }) {
     });
     request.addEventListener("error", () => reject(new Error("The connection broke off. Try this file again.")));
     request.responseType = "json";
-    request.open("POST", form.action || location.href);
+    request.open("POST", form.getAttribute("action") || location.href);
     request.setRequestHeader("Accept", "application/json");
     request.send(body);
   });
 }
 
-function taken({ slug, row }, answer) {
+function taken({ row, upload }, answer) {
   const link = document.createElement("a");
   link.href = answer.url;
   link.textContent = row.querySelector(".name").textContent;
@@ -133,8 +192,8 @@ function taken({ slug, row }, answer) {
   state.append(row.querySelector(".state"));
   state.firstChild.textContent = "Queued";
   row.querySelector("[data-side]").replaceChildren(state);
-  if (!watched.size) setTimeout(poll, 300);
-  watched.set(slug, (watched.get(slug) ?? new Set()).add(answer.id));
+  upload.ids.add(answer.id);
+  soon(300);
 }
 
 function refused(row, message) {
@@ -148,25 +207,69 @@ function refused(row, message) {
   row.append(why);
 }
 
-async function poll() {
-  for (const [slug, ids] of [...watched]) {
-    const query = [...ids].slice(0, 100).map((id) => `id=${id}`).join("&");
-    const response = await fetch(`/library/${slug}/progress/?${query}`).catch(() => null);
-    if (response?.ok) show(await response.text(), ids);
-    if (!ids.size) watched.delete(slug);
-  }
-  if (watched.size) setTimeout(poll, POLL);
-  else status.textContent = "All files are worked off.";
+function soon(delay) {
+  if (!polling) setTimeout(poll, delay);
+  polling = true;
 }
 
-function show(html, ids) {
+async function poll() {
+  for (const upload of [...uploads]) await refresh(upload);
+  polling = false;
+  if (uploads.length) soon(POLL);
+  else if (!sending && !waiting.length) status.textContent = "All files are worked off.";
+}
+
+async function refresh(upload) {
+  const ids = [...upload.ids].slice(0, 100);
+  for (const id of ids) upload.ids.delete(id), upload.ids.add(id); // next time it is the others' turn
+  const query = ids.map((id) => `id=${id}`).join("&");
+  const response = await fetch(`${upload.progress}?${query}`).catch(() => null);
+  if (response?.ok) show(await response.text(), upload);
+  const more = sending || waiting.some(({ slug }) => slug === upload.slug);
+  if (response?.status === 404 || (!upload.ids.size && !more)) uploads.splice(uploads.indexOf(upload), 1);
+}
+
+function show(html, { ids }) {
   const fragment = document.createElement("template");
   fragment.innerHTML = html; // rendered by our own server, which escapes what it did not write
-  for (const state of fragment.content.querySelectorAll("[data-state]")) {
-    document.getElementById(state.id)?.replaceWith(state);
-    if (["ready", "failed"].includes(state.dataset.state)) ids.delete(state.id.replace("state-", ""));
+  for (const part of fragment.content.querySelectorAll("[hx-swap-oob]")) {
+    const shown = document.getElementById(part.id);
+    if (!shown || shown.innerHTML === part.innerHTML) continue;
+    const focused = document.activeElement?.id;
+    shown.replaceWith(part);
+    if (focused && part.querySelector(`#${focused}`)) document.getElementById(focused).focus();
+    if (DONE.includes(part.dataset.state)) ids.delete(part.id.replace("state-", ""));
   }
 }
+
+// The buttons of an upload act without leaving this page, from where files are still being sent.
+document.querySelector("[data-wholes]")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const upload = uploads.find(({ whole }) => whole.contains(event.target));
+  if (upload) note(upload, event.target.action);
+  const body = new FormData(event.target);
+  const response = await fetch(event.target.action, { method: "POST", body }).catch(() => null);
+  const page = new DOMParser().parseFromString((await response?.text()) ?? "", "text/html");
+  const said = page.querySelector(".messages .message")?.textContent;
+  status.textContent = said ?? "That did not work. Load this page anew and try again.";
+  if (upload) await refresh(upload);
+  fill();
+});
+
+function note(upload, action) {
+  upload.held = action.endsWith("/pause/");
+  if (!action.endsWith("/cancel/")) return;
+  upload.cancelled = true;
+  for (const job of waiting.filter(({ slug }) => slug === upload.slug)) {
+    waiting.splice(waiting.indexOf(job), 1);
+    refused(job.row, "Cancelled before it was sent.");
+  }
+  unsent();
+}
+
+addEventListener("beforeunload", (event) => {
+  if (sending || waiting.length) event.preventDefault(); // the browser asks whether to leave
+});
 
 // Files that were chosen before this script had come.
 if (form) take([...form.querySelector("#files").files], form.querySelector("#files"));

@@ -8,6 +8,8 @@ from django.utils import timezone
 from kb.core.actions import create_api_key, invite
 from kb.core.auditing import record
 from kb.core.models import Heartbeat
+from kb.documents.actions import open_upload
+from kb.documents.models import Document
 from kb.indexes.models import EmbeddingJob
 from kb.search.answers import ask
 from kb.search.models import Interaction, Query, RetrievalProfile
@@ -19,7 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "# Bees\n\nThe waggle dance tells the other bees the direction and the distance of the flowers.\n"
 PAGES = {
     "core_user", "core_invitation", "core_collection", "core_apikey", "core_auditentry", "core_heartbeat",
-    "documents_document", "documents_chunk", "indexes_embeddingmodel", "indexes_index", "indexes_indexversion",
+    "documents_document", "documents_chunk", "documents_upload", "indexes_embeddingmodel", "indexes_index",
+    "indexes_indexversion",
     "indexes_embeddingjob", "search_query", "search_answer", "search_retrievalprofile",
 }  # fmt: skip
 ADDED_TO = {"core_user", "core_invitation", "core_collection", "core_apikey", "documents_document",
@@ -29,7 +32,9 @@ ADDED_TO = {"core_user", "core_invitation", "core_collection", "core_apikey", "d
 @pytest.fixture
 def filled(admin, alice, collection, index):
     """A row in every table that the admin shows."""
+    upload = open_upload(alice, collection, "page", "Bees and flowers")
     document = ingest(alice, collection, "bees.md", TEXT)
+    Document.objects.filter(pk=document.pk).update(upload=upload)
     create_api_key(alice, "program", ["read"])
     invite(admin, "dora@example.org")
     record(admin, "look at", document)
@@ -77,6 +82,8 @@ def test_lists_can_be_searched_and_filtered(as_user, admin, filled):
     client = as_user(admin)
     for name, query in [
         ("documents_document", "q=bees&state__exact=ready&collection=papers"),
+        ("documents_document", "paused__exact=0"),
+        ("documents_upload", "q=bees&origin__exact=page&collection=papers"),
         ("documents_chunk", "q=bees&collection=papers"),
         ("core_collection", "q=pap"),
         ("core_user", "q=ali"),
@@ -125,7 +132,8 @@ def curator(charlie):
 
 def test_staff_see_no_more_of_the_corpus_here_than_elsewhere(as_user, curator, filled):
     client = as_user(curator)
-    for name in ("core_collection", "core_apikey", "documents_document", "documents_chunk", "search_query",
+    for name in ("core_collection", "core_apikey", "documents_document", "documents_upload", "documents_chunk",
+                 "search_query",
                  "search_answer"):  # fmt: skip
         page = client.get(reverse(f"admin:{name}_changelist"))
         assert page.context["cl"].result_count == 0, name

@@ -1,1 +1,5 @@
-"""The admin of documents."""
+"""The admin of documents and uploads."""
+
+from kb.documents.admin import uploads
+
+__all__ = ["uploads"]

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
@@ -18,19 +19,85 @@ from kb.core.admin.filters import CollectionFilter
 from kb.core.forms import blame
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
+from kb.core.templatetags.footnote import took
 from kb.documents import actions
+from kb.documents.actions import ENDED_WITHOUT_SUCCESS
 from kb.documents.admin.forms import ReplaceForm, UploadForm
-from kb.documents.models import Document, DocumentRevision
+from kb.documents.models import Document, DocumentRevision, DocumentStage, Upload
 
 HEAVY = ("text", "pages", "headings")
 STATE_COLOURS = {
     "queued": "info",
+    "fetching": "info",
     "parsing": "info",
     "embedding": "warning",
     "ready": "success",
     "failed": "danger",
+    "cancelled": "default",
+    "paused": "default",
 }
+STAGE_COLOURS = {"running": "info", "done": "success", "failed": "danger", "cancelled": "default"}
 PREVIEW_CHARACTERS = 4000
+
+
+VERBS: dict[str, tuple[Callable[[User, Document], object], str]] = {
+    "retry": (actions.retry_document, "Queued"),
+    "reparse": (actions.reparse_document, "Queued"),
+    "pause": (actions.pause, "Paused"),
+    "resume": (actions.resume, "Goes on"),
+    "cancel": (actions.cancel, "Cancelled"),
+}
+
+
+class StageFilter(SimpleListFilter):
+    """Documents by a stage that runs, failed or was cancelled: the last one that was begun."""
+
+    title = "stage"
+    parameter_name = "stage"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            (f"{stage}-{state}", f"{label}: {state}")
+            for stage, label in DocumentStage.Stage.choices
+            for state in ("running", "failed", "cancelled")
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        stage, _, state = (self.value() or "").partition("-")
+        if state not in DocumentStage.State.values:
+            return queryset
+        found = DocumentStage.objects.filter(document=OuterRef("pk"), stage=stage, state=state)
+        return queryset.filter(Exists(found))
+
+
+class StageInline(ReadOnlyInline[DocumentStage, Document]):
+    """How the newest attempt at each stage went."""
+
+    model = DocumentStage
+    fields = readonly_fields = (
+        "stage",
+        "state_badge",
+        "attempt",
+        "far",
+        "reused",
+        "took",
+        "worker",
+        "error",
+    )
+    show_change_link = False
+    ordering = ["started_at"]
+
+    @display(description="State", label=STAGE_COLOURS)
+    def state_badge(self, stage: DocumentStage) -> tuple[str, str]:
+        return stage.state, stage.get_state_display()
+
+    @display(description="Done")
+    def far(self, stage: DocumentStage) -> str:
+        return f"{stage.done:,} of {stage.total:,}" if stage.total else "–"
+
+    @display(description="Duration")
+    def took(self, stage: DocumentStage) -> str:
+        return took(stage.seconds)
 
 
 class RevisionInline(ReadOnlyInline[DocumentRevision, Document]):
@@ -42,7 +109,10 @@ class RevisionInline(ReadOnlyInline[DocumentRevision, Document]):
         "filename",
         "size",
         "media_type",
+        "author",
+        "language",
         "parsed_at",
+        "parser",
         "created_by",
         "created_at",
     )
@@ -59,20 +129,24 @@ class DocumentAdmin(Admin[Document]):
     """
 
     list_display = ["title", "collection", "state_badge", "filename", "updated_at"]
-    list_filter = ["state", CollectionFilter]
+    list_filter = ["state", "paused", StageFilter, "error_code", CollectionFilter]
     search_fields = ["title", "filename"]
     readonly_fields: ClassVar[Any] = (
         "title",
         "collection",
         "filename",
+        "upload",
+        "archive",
+        "same_as",
+        "queued_at",
         "created_by",
         "created_at",
         "updated_at",
         "preview",
     )
     fields: ClassVar[Any] = readonly_fields
-    inlines = [RevisionInline]
-    actions = ["retry", "reparse"]
+    inlines = [StageInline, RevisionInline]
+    actions = ["pause", "resume", "cancel", "retry", "reparse"]
     date_hierarchy = "created_at"
     change_form_outer_before_template = "admin/documents/state.html"
 
@@ -98,6 +172,8 @@ class DocumentAdmin(Admin[Document]):
 
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def state_badge(self, document: Document) -> tuple[str, str]:
+        if document.paused and document.state in Document.WORK:
+            return "paused", f"{document.get_state_display()}, paused"
         return document.state, document.get_state_display()
 
     @display(description="Text")
@@ -116,12 +192,27 @@ class DocumentAdmin(Admin[Document]):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         document = self.get_object(request, object_id)
-        context = {"editable": document is not None and self.has_edit_permission(request, document)}
+        context = {
+            "editable": document is not None and self.has_edit_permission(request, document),
+            "verbs": verbs(document) if document is not None else [],
+        }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     # What is done ------------------------------------------------------------------------------
 
-    @admin.action(description="Retry what failed", permissions=["edit"])
+    @admin.action(description="Pause", permissions=["edit"])
+    def pause(self, request: HttpRequest, documents: QuerySet[Document]) -> None:
+        self.each(request, documents, actions.pause, "Paused")
+
+    @admin.action(description="Resume", permissions=["edit"])
+    def resume(self, request: HttpRequest, documents: QuerySet[Document]) -> None:
+        self.each(request, documents, actions.resume, "Goes on")
+
+    @admin.action(description="Cancel what is unfinished", permissions=["edit"])
+    def cancel(self, request: HttpRequest, documents: QuerySet[Document]) -> None:
+        self.each(request, documents, actions.cancel, "Cancelled")
+
+    @admin.action(description="Retry what failed or was cancelled", permissions=["edit"])
     def retry(self, request: HttpRequest, documents: QuerySet[Document]) -> None:
         self.each(request, documents, actions.retry_document, "Taken up again")
 
@@ -149,22 +240,20 @@ class DocumentAdmin(Admin[Document]):
         view = self.admin_site.admin_view
         return [
             path("<uuid:pk>/replace/", view(self.replace_view), name="documents_document_replace"),
-            path("<uuid:pk>/retry/", view(self.one(actions.retry_document)), name="documents_document_retry"),
-            path(
-                "<uuid:pk>/reparse/",
-                view(self.one(actions.reparse_document)),
-                name="documents_document_reparse",
+            *(
+                path(f"<uuid:pk>/{verb}/", view(self.one(action, done)), name=f"documents_document_{verb}")
+                for verb, (action, done) in VERBS.items()
             ),
             *super().get_urls(),
         ]
 
-    def one(self, action: Callable[[User, Document], object]) -> Callable[..., HttpResponse]:
+    def one(self, action: Callable[[User, Document], object], done: str) -> Callable[..., HttpResponse]:
         """A view that runs an action on one document."""
 
         def view(request: HttpRequest, pk: UUID) -> HttpResponse:
             if request.method != "POST":
                 return HttpResponseNotAllowed(["POST"])
-            self.each(request, [self.wanted(request, pk)], action, "Queued")
+            self.each(request, [self.wanted(request, pk)], action, done)
             return redirect("admin:documents_document_change", pk)
 
         return view
@@ -190,9 +279,10 @@ class DocumentAdmin(Admin[Document]):
     def take(self, request: HttpRequest, collection: Collection, files: Sequence[Any]) -> int:
         """Puts the files in, each with its own message. Returns how many were refused."""
         refused = 0
+        opened = actions.open_upload(person(request), collection, Upload.Origin.ADMIN)
         for file in files:
             try:
-                added = actions.add_document(person(request), collection, file)
+                added = actions.add_document(person(request), collection, file, upload=opened)
             except Problem as problem:
                 refused += 1
                 messages.error(request, f"{file.name}: {problem.message}")
@@ -216,6 +306,15 @@ class DocumentAdmin(Admin[Document]):
                 return redirect(reverse("admin:documents_document_change", args=[pk]))
         explanation = "The old text goes on being searched until the new file is parsed."
         return self.form_page(request, form, f"Replace “{document}”", "Replace", explanation=explanation)
+
+
+def verbs(document: Document) -> list[tuple[str, str]]:
+    """What makes sense in the document's state, each with the words on its button."""
+    if document.state in ENDED_WITHOUT_SUCCESS:
+        return [("retry", "Retry")]
+    if document.state not in Document.WORK:
+        return []
+    return [("resume", "Resume") if document.paused else ("pause", "Pause"), ("cancel", "Cancel")]
 
 
 def editable(user: User, document: Document) -> bool:

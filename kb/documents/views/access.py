@@ -6,13 +6,15 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from kb.core.health import workers_alive
 from kb.core.models import Collection, Reader
-from kb.documents.models import Document
+from kb.documents.models import Document, Upload
 
 WORK = Document.WORK
 BIG = [f"{which}__{field}" for which in ("current", "incoming") for field in ("text", "pages", "headings")]
+READ_ONLY = "You may read this collection but not change it: ask its owner."
 
 
 def listing(user: Reader) -> QuerySet[Document]:
@@ -20,12 +22,36 @@ def listing(user: Reader) -> QuerySet[Document]:
     return Document.objects.visible_to(user).select_related("collection", "current", "incoming").defer(*BIG)
 
 
+def visible_collection(request: HttpRequest, slug: str) -> Collection:
+    return get_object_or_404(Collection.objects.visible_to(request.user), slug=slug)
+
+
+def visible_upload(request: HttpRequest, pk: UUID) -> Upload:
+    return get_object_or_404(Upload.objects.visible_to(request.user).select_related("collection"), pk=pk)
+
+
 def editable_document(request: HttpRequest, pk: UUID) -> Document:
     """404 for whoever may not know of it, 403 for whoever may read but not change it."""
     document = get_object_or_404(listing(request.user), pk=pk)
-    if not may_edit(request.user, document.collection):
-        raise PermissionDenied("You may read this collection but not change it: ask its owner.")
+    must_edit(request.user, document.collection)
     return document
+
+
+def editable_upload(request: HttpRequest, pk: UUID) -> Upload:
+    upload = visible_upload(request, pk)
+    must_edit(request.user, upload.collection)
+    return upload
+
+
+def editable_collection(request: HttpRequest, slug: str) -> Collection:
+    collection = visible_collection(request, slug)
+    must_edit(request.user, collection)
+    return collection
+
+
+def must_edit(user: Reader, collection: Collection) -> None:
+    if not may_edit(user, collection):
+        raise PermissionDenied(READ_ONLY)
 
 
 def may_edit(user: Reader, collection: Collection) -> bool:
@@ -37,3 +63,9 @@ def idle_workers() -> list[str]:
     return [
         doing for queue, doing in (("parse", "reads files"), ("embed", "indexes")) if not workers_alive(queue)
     ]
+
+
+def way_back(request: HttpRequest) -> str:
+    """The page that the form came from, if it is one of ours."""
+    target = request.POST.get("next", "")
+    return target if url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}) else ""

@@ -12,12 +12,15 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from kb.core.models import Reader
 from kb.documents import reading
 from kb.documents.forms import PlaceForm
-from kb.documents.models import Document, DocumentRevision
+from kb.documents.models import Document, DocumentRevision, DocumentStage
 from kb.documents.views.access import WORK, idle_workers, listing, may_edit
+from kb.documents.views.whole import acts_on
 from retrieval.spans import Heading, Page
 
+MOST_ENTRIES = 200
 DOWNLOAD_STEP = 256 * 1024
 NOTHING_RUNS = "default-src 'none'; sandbox"
 
@@ -30,18 +33,54 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     if not place.is_valid():
         raise Http404("There is no such place.")
     revision = chosen_revision(shown, place.cleaned_data["revision"])
-    context = {
+    context = work_context(request, shown) | {
         "section": "library",
-        "document": shown,
         "revision": revision,
         "revisions": shown.revisions.defer("text", "pages", "headings").order_by("-number"),
-        "may_edit": may_edit(request.user, shown.collection),
-        "in_work": shown.state in WORK,
-        "idle": idle_workers() if shown.state in WORK else [],
+        "idle": idle_workers() if shown.state in WORK and not shown.paused else [],
+        **relatives(request.user, shown),
     }
     if revision is not None and revision.parsed_at is not None:
         context |= text_context(revision, place.cleaned_data)
     return render(request, "documents/document.html", context)
+
+
+def work_context(request: HttpRequest, shown: Document) -> dict[str, Any]:
+    """How far the document is, stage by stage, and what may be done to it."""
+    editable = may_edit(request.user, shown.collection)
+    order = DocumentStage.Stage.values
+    return {
+        "document": shown,
+        "in_work": shown.state in WORK,
+        "stages": sorted(shown.stages.all(), key=lambda each: order.index(each.stage)),
+        "may_edit": editable,
+        "acts": acts_on(shown) if editable else [],
+    }
+
+
+@require_safe
+def document_progress(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Fragments that replace the state of one document; the page loads anew when the work is over."""
+    shown = get_object_or_404(listing(request.user), pk=pk)
+    context = work_context(request, shown)
+    buttons = ",".join(act.verb for act in context["acts"])
+    context |= {"changed_acts": request.GET.get("acts") != buttons, "oob": True}
+    response = render(request, "documents/_document_progress.html", context)
+    if shown.state not in WORK:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def relatives(user: Reader, shown: Document) -> dict[str, Any]:
+    """Documents that this one hangs together with, as far as the reader may see them."""
+    visible = listing(user)
+    entries = visible.filter(archive=shown)
+    return {
+        "archive": visible.filter(pk=shown.archive_id).first() if shown.archive_id else None,
+        "twin": visible.filter(pk=shown.same_as_id).first() if shown.same_as_id else None,
+        "entries": entries.order_by("filename", "id")[:MOST_ENTRIES],
+        "entry_count": entries.count(),
+    }
 
 
 def chosen_revision(shown: Document, number: int | None) -> DocumentRevision | None:

@@ -1,6 +1,5 @@
 """Pages that put documents in, replace, retry and delete them."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,17 +10,16 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from kb.core.models import User
+from kb.core.models import Collection, User
 from kb.core.problems import Problem
 from kb.core.views import person
 from kb.documents import actions
+from kb.documents.adding import READABLE
 from kb.documents.forms import UploadForm
-from kb.documents.models import Document
-from kb.documents.views.access import editable_document, idle_workers
-from retrieval.loading import SUFFIXES
+from kb.documents.models import Upload
+from kb.documents.views.access import editable_document, idle_workers, way_back
 
 
 @login_required
@@ -34,15 +32,14 @@ def upload(request: HttpRequest) -> HttpResponse:
     files = request.FILES.getlist("files")
     if request.method == "POST" and form.is_valid():
         if files:
-            taken = [document for file in files if (document := reported(request, user, form, file))]
-            if taken:
-                return redirect("collection", form.cleaned_data["collection"].slug)
+            if page := upload_all(request, user, form.cleaned_data["collection"], files):
+                return redirect(page)
         else:
             form.add_error(None, "Choose at least one file.")
     context = {
         "section": "upload",
         "form": form,
-        "suffixes": sorted(SUFFIXES),
+        "suffixes": sorted(READABLE),
         "most_bytes": settings.MAX_UPLOAD_BYTES,
         "most_megabytes": settings.MAX_UPLOAD_BYTES // 1024**2,
         "idle": idle_workers(),
@@ -57,14 +54,14 @@ def wants_json(request: HttpRequest) -> bool:
 def upload_one(request: HttpRequest, user: User, form: UploadForm) -> HttpResponse:
     files = request.FILES.getlist("files")
     if not form.is_valid() or len(files) != 1:
-        message = (
-            " ".join(str(said) for found in form.errors.values() for said in found)
-            or "Send one file at a time."
-        )
-        return JsonResponse({"problem": message}, status=400)
+        return JsonResponse({"problem": form.said() or "Send one file at a time."}, status=400)
     try:
         added = actions.add_document(
-            user, form.cleaned_data["collection"], files[0], request.POST.get("filename")
+            user,
+            form.cleaned_data["collection"],
+            files[0],
+            request.POST.get("filename"),
+            form.cleaned_data["upload"],
         )
     except Problem as problem:
         return JsonResponse({"problem": problem.message, "code": problem.code}, status=problem.status)
@@ -78,16 +75,32 @@ def upload_one(request: HttpRequest, user: User, form: UploadForm) -> HttpRespon
     )
 
 
-def reported(request: HttpRequest, user: User, form: UploadForm, file: UploadedFile[Any]) -> Document | None:
+def upload_all(
+    request: HttpRequest, user: User, collection: Collection, files: list[UploadedFile[Any]]
+) -> str:
+    """Adds the files as one upload and says what became of each.
+
+    Returns the page to go to: the collection's if it held all of them before, none if no file was taken.
+    """
+    opened = actions.open_upload(user, collection, Upload.Origin.PAGE)
+    taken = [added for file in files if (added := reported(request, user, opened, file))]
+    if any(added.created for added in taken):
+        return reverse("uploaded", args=[opened.pk])
+    return reverse("collection", args=[collection.slug]) if taken else ""
+
+
+def reported(
+    request: HttpRequest, user: User, opened: Upload, file: UploadedFile[Any]
+) -> actions.Added | None:
     """Adds one file of several, and says what became of it."""
     try:
-        added = actions.add_document(user, form.cleaned_data["collection"], file)
+        added = actions.add_document(user, opened.collection, file, upload=opened)
     except Problem as problem:
         messages.error(request, f"{file.name}: {problem.message}")
         return None
     said = "is being read." if added.created else "was here already, with the very same content."
     messages.success(request, f"{file.name} {said}")
-    return added.document
+    return added
 
 
 @login_required
@@ -104,7 +117,7 @@ def document_replace(request: HttpRequest, pk: UUID) -> HttpResponse:
                 request, "The new file is being read. Until it is ready, the old text goes on answering."
             )
             return redirect("document", document.pk)
-    context = {"section": "library", "document": document, "problem": problem, "suffixes": sorted(SUFFIXES)}
+    context = {"section": "library", "document": document, "problem": problem, "suffixes": sorted(READABLE)}
     return render(request, "documents/replace.html", context, status=400 if problem else 200)
 
 
@@ -127,28 +140,12 @@ def document_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def document_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
-    return taken_up(request, pk, actions.retry_document)
-
-
-@login_required
-@require_POST
 def document_reparse(request: HttpRequest, pk: UUID) -> HttpResponse:
-    return taken_up(request, pk, actions.reparse_document)
-
-
-def taken_up(request: HttpRequest, pk: UUID, action: Callable[[User, Document], Document]) -> HttpResponse:
     document = editable_document(request, pk)
     try:
-        action(person(request), document)
+        actions.reparse_document(person(request), document)
     except Problem as problem:
         messages.error(request, problem.message)
     else:
-        messages.success(request, f"“{document.title}” is taken up again.")
+        messages.success(request, f"“{document.title}” is read again.")
     return redirect(way_back(request) or reverse("document", args=[document.pk]))
-
-
-def way_back(request: HttpRequest) -> str:
-    """The page that the form came from, if it is one of ours."""
-    target = request.POST.get("next", "")
-    return target if url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}) else ""

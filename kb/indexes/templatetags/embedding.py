@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from django import template
+from django.db.models import QuerySet
 
 from kb.documents.models import Document
-from kb.indexes.progress import Progress, progress
+from kb.indexes import progress as measured
+from kb.indexes.progress import Progress
 
 register = template.Library()
 
@@ -20,5 +22,21 @@ def in_list(document: Document) -> list[Document]:
 def with_progress(documents: Iterable[Document]) -> list[tuple[Document, Progress]]:
     """The documents, each with its progress; two queries for all of them."""
     listed = list(documents)
-    found = progress(listed)
+    found = measured.progress(listed)
     return [(document, found[document.pk]) for document in listed]
+
+
+@register.simple_tag
+def overall(documents: QuerySet[Document]) -> object:
+    """How far documents are together, at which rate they advance, and when they will be through."""
+    if not hasattr(measured, "overall"):
+        return {"fraction": 0.0, "seconds_left": None, "chunks_total": 0, "chunks_done": 0}
+    return measured.overall(documents)
+
+
+@register.simple_tag
+def ahead(document: Document) -> int:
+    """How many passages of other documents come before this one's."""
+    if not hasattr(measured, "ahead"):
+        return 0
+    return measured.ahead(document)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from django.db.models import Count, F
+from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest
 from django.utils import timezone
@@ -31,21 +31,33 @@ class Day:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds what the page shows; documents and queries are those that the person may know of."""
     documents = Document.objects.visible_to(person(request))
-    counts = dict(documents.order_by().values_list("state").annotate(Count("pk")))
-    states = [(state, label, counts.get(state, 0)) for state, label in Document.State.choices]
+    workers = Heartbeat.objects.all().fresh().order_by("queue", "worker")
     jobs = EmbeddingJob.objects.filter(version=F("version__index__live_version"))
     return context | {
         "title": "Overview",
-        "states": states,
+        "states": states(documents),
         "checks": readiness(),
-        "workers": Heartbeat.objects.all().fresh().order_by("queue", "worker"),
+        "workers": workers,
+        "rates": workers.filter(rate__gt=0).values_list("queue").annotate(Sum("rate")).order_by("queue"),
         "live_versions": IndexVersion.objects.filter(state=IndexVersion.State.LIVE).select_related(
             "index", "model"
         ),
-        "jobs_left": jobs.count(),
+        "jobs_left": jobs.filter(paused=False).count(),
+        "jobs_paused": jobs.filter(paused=True).count(),
         "days": days(request),
         "failed": documents.filter(state=Document.State.FAILED).order_by("-updated_at")[:5],
     }
+
+
+def states(documents: QuerySet[Document]) -> list[tuple[str, str, str, int]]:
+    """Key, label, filter of the list, and number of documents, of each state; those paused stand apart, too."""
+    counts = dict(documents.order_by().values_list("state").annotate(Count("pk")))
+    paused = documents.filter(paused=True, state__in=Document.WORK).count()
+    each = [
+        (state, label, f"state__exact={state}", counts.get(state, 0))
+        for state, label in Document.State.choices
+    ]
+    return [*each, ("paused", "Of them paused", "paused__exact=1", paused)]
 
 
 def days(request: HttpRequest) -> list[Day]:

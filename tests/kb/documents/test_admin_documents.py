@@ -75,7 +75,7 @@ def test_retry_and_reparse_of_one(as_user, admin, document):
     client = as_user(admin)
     assert client.get(of(document, "retry")).status_code == 405
     response = client.post(of(document, "retry"))
-    assert "Only a failed document" in said(client, response)[0]
+    assert "Only a failed or cancelled document" in said(client, response)[0]
     client.post(of(document, "reparse"))
     document.refresh_from_db()
     assert (document.state, document.revisions.count()) == ("queued", 2)

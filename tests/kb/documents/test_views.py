@@ -76,7 +76,7 @@ class TestCollection:
     ) -> None:
         document = queued(alice, collection)
         response = as_user(alice).get("/library/papers/")
-        assert f"/library/papers/progress/?id={document.pk}" in response.content.decode()
+        assert f"/library/papers/progress/?acts=pause,cancel&amp;id={document.pk}" in response.content.decode()
         assert "no worker reads files or indexes" in words(response)
         for queue in ("parse", "embed"):
             Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now())
@@ -149,7 +149,7 @@ class TestUpload:
         assert (again.status_code, again.json()["created"]) == (200, False)
 
     @pytest.mark.parametrize(("name", "content", "status", "message"), [
-        ("a.exe", b"MZ", 415, "Readable are: .docx"),
+        ("a.exe", b"MZ", 415, "Readable are: .bash"),
         ("noname", b"x", 415, "Files without a type"),
         ("a.txt", b"", 400, "empty"),
         ("a.txt", b"x" * 2000, 413, "larger than"),
@@ -170,7 +170,8 @@ class TestUpload:
     def test_several_files_by_form(self, as_user, alice: User, collection: Collection) -> None:
         files = [SimpleUploadedFile("a.txt", b"A."), SimpleUploadedFile("b.exe", b"B")]
         response = as_user(alice).post("/upload/", {"collection": "papers", "files": files}, follow=True)
-        assert response.redirect_chain[-1][0] == "/library/papers/"
+        document = Document.objects.get()
+        assert response.redirect_chain[-1][0] == f"/uploads/{document.upload_id}/"
         assert "a.txt is being read" in words(response)
         assert "b.exe: Files of the type .exe cannot be read" in words(response)
 
@@ -242,7 +243,7 @@ class TestDocument:
         document = queued(alice, collection)
         response = as_user(alice).get(f"/documents/{document.pk}/")
         assert "the file is being read" in words(response)
-        assert f'hx-get="/documents/{document.pk}/progress/"' in response.content.decode()
+        assert f'hx-get="/documents/{document.pk}/progress/?acts=pause,cancel"' in response.content.decode()
 
     def test_the_page_loads_anew_when_work_is_over(self, as_user, alice: User, bread: Document) -> None:
         assert as_user(alice).get(f"/documents/{bread.pk}/progress/")["HX-Refresh"] == "true"
@@ -281,7 +282,7 @@ class TestDocument:
             f"/documents/{bread.pk}/retry/", {"next": "https://elsewhere.example/"}, follow=True
         )
         assert response.redirect_chain[-1][0] == f"/documents/{bread.pk}/"
-        assert "Only a failed document can be retried" in words(response)
+        assert "Only a failed or cancelled document can be retried" in words(response)
 
 
 def downloaded(user: User, path: str):
