@@ -26,7 +26,16 @@ from retrieval.loading.errors import LoadError
 from retrieval.loading.language import language_of
 from retrieval.spans import LoadedText
 
-__all__ = ["MAX_TEXT_CHARS", "PARSER", "SUFFIXES", "LoadError", "load", "unreadable"]
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "PARSER",
+    "SUFFIXES",
+    "LoadError",
+    "load",
+    "parse",
+    "unreadable",
+    "with_language",
+]
 
 PARSER = "loaders-2"
 """The version of all loaders, kept with what they read; to be raised when a file would give another text."""
@@ -60,10 +69,15 @@ SUFFIXES: frozenset[str] = frozenset(_LOADERS)
 
 
 def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) -> LoadedText:
-    """The text of a file with its title, pages, headings and what it says of itself; LoadError where there is none.
+    """The text of a file with its title, pages, headings, author, date and language; LoadError if there is none.
 
     Parses in this process, without limits: `isolation.IsolatedLoader` is for files of others.
     """
+    return with_language(parse(content, filename, max_text_chars), filename)
+
+
+def parse(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) -> LoadedText:
+    """What `load` gives, but without the language."""
     suffix = PurePath(filename).suffix.lower()
     loader = _LOADERS.get(suffix)
     if loader is None:
@@ -78,5 +92,11 @@ def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) ->
             f"The file holds {len(loaded.text):,} characters of text; the limit is {max_text_chars:,}. "
             "Split it into smaller files.",
         )
-    is_prose = suffix not in source.DEFINITIONS
-    return replace(loaded, language=language_of(loaded.text)) if is_prose else loaded
+    return loaded
+
+
+def with_language(loaded: LoadedText, filename: str) -> LoadedText:
+    """`loaded` with the language of its text; source code has none."""
+    if PurePath(filename).suffix.lower() in source.DEFINITIONS:
+        return loaded
+    return replace(loaded, language=language_of(loaded.text))

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from retrieval.loading import wire
+from retrieval.loading import wire, with_language
 from retrieval.loading.errors import LoadError
 from retrieval.loading.limits import Limits
 from retrieval.spans import LoadedText
@@ -45,7 +45,7 @@ class IsolatedLoader:
         with self._lock:
             answer = self._ask(json.dumps(request).encode() + b"\n")
         try:
-            return wire.decode(answer)
+            return with_language(wire.decode(answer), filename)
         except ValueError as error:
             raise LoadError(
                 "crashed", "The reader gave an impossible answer for this file. Save it anew and try again."

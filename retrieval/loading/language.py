@@ -1,19 +1,16 @@
-"""The language that a text is written in, told from a sample of it."""
+"""The language that a text is written in, told from a sample of it.
 
-import mmap
+Told where the text arrives, not in the child that parses: there each page of the model that is looked at
+would have to be mapped anew, which takes ten times as long as the looking.
+"""
+
 import re
-import tempfile
 from functools import cache
-from pathlib import Path
 
-import numpy as np
 from py3langid.langid import (  # type: ignore[import-untyped]  # carries no types
-    MODEL_DIR,
     MODEL_FILE,
     LanguageIdentifier,
 )
-from py3langid.modelio import load_model  # type: ignore[import-untyped]  # carries no types
-from typing_extensions import Buffer
 
 _SLICES, _SLICE = 4, 500  # characters: what a sample takes costs a quarter of a millisecond
 _FEWEST_LETTERS = 60
@@ -27,29 +24,8 @@ _NO_WORDS = re.compile(r"\S*(?:://|@|[_/\\<>{}=]|\w\.\w|\d)\S*")
 
 @cache
 def identifier() -> LanguageIdentifier:
-    """The model, read at the first need (half a second).
-
-    Its two large tables lie in a mapped file: a fork then has nothing to copy of them.
-    """
-    log_probabilities, priors, languages, moves, rows, output = load_model(MODEL_DIR / MODEL_FILE)
-    return LanguageIdentifier(
-        np.frombuffer(_mapped(log_probabilities), log_probabilities.dtype).reshape(log_probabilities.shape),
-        priors,
-        languages,
-        memoryview(_mapped(moves)).cast(moves.typecode),
-        output,
-        norm_probs=True,
-        tk_row=rows,
-    )
-
-
-def _mapped(content: Buffer) -> mmap.mmap:
-    """A copy of `content` that is shared with forked processes and that none of them can write to."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        with Path(file.name).open("rb") as reading:
-            return mmap.mmap(reading.fileno(), 0, access=mmap.ACCESS_READ)
+    """The model, read at the first need (half a second)."""
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def language_of(text: str) -> str:

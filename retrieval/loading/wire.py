@@ -1,17 +1,15 @@
 """How a result crosses from the process that parses to the one that asked: JSON, checked on arrival."""
 
 import json
-import re
 from datetime import datetime
 from typing import Any
 
 from retrieval.loading.errors import CODES, LoadError
 from retrieval.spans import Heading, LoadedText, Page
 
-_LANGUAGE = re.compile(r"(?:[a-z]{2})?\Z")
-
 
 def encode(loaded: LoadedText) -> bytes:
+    """All of `loaded` but its language, which is told on arrival."""
     return _dump(
         {
             "text": loaded.text,
@@ -20,7 +18,6 @@ def encode(loaded: LoadedText) -> bytes:
             "pages": [[page.number, page.start, page.end] for page in loaded.pages],
             "headings": [[h.level, h.title, h.start, h.end] for h in loaded.headings],
             "author": loaded.author,
-            "language": loaded.language,
             "written_at": loaded.written_at.isoformat() if loaded.written_at else "",
         }
     )
@@ -44,12 +41,12 @@ def decode(payload: bytes) -> LoadedText:
             raise LoadError(code, message)
         pages = tuple(Page(*_row(row, int, int, int)) for row in found["pages"])
         headings = tuple(Heading(*_row(row, int, str, int, int)) for row in found["headings"])
-        names = ("text", "title", "media_type", "author", "language", "written_at")
-        text, title, media_type, author, language, written = _row([found[name] for name in names], *[str] * 6)
+        names = ("text", "title", "media_type", "author", "written_at")
+        text, title, media_type, author, written = _row([found[name] for name in names], *[str] * 5)
         written_at = datetime.fromisoformat(written) if written else None
     except (KeyError, TypeError) as error:
         raise ValueError("a part of the result is missing or of the wrong type") from error
-    return verified(LoadedText(text, title, media_type, pages, headings, author, language, written_at))
+    return verified(LoadedText(text, title, media_type, pages, headings, author, written_at=written_at))
 
 
 def verified(loaded: LoadedText) -> LoadedText:
@@ -65,8 +62,6 @@ def verified(loaded: LoadedText) -> LoadedText:
             raise ValueError(f"a heading that does not stand where it says: {heading}")
     if "\x00" in loaded.text + loaded.title + loaded.author or "\r" in loaded.text:
         raise ValueError("characters that no canonical text has")
-    if not _LANGUAGE.match(loaded.language):
-        raise ValueError(f"no code of a language: {loaded.language!r}")
     if loaded.written_at and loaded.written_at.utcoffset() is None:
         raise ValueError("a date without its zone")
     return loaded

@@ -17,9 +17,8 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from retrieval.loading import LoadError, limits, load, wire
+from retrieval.loading import LoadError, limits, parse, wire
 from retrieval.loading.death import die_with_parent
-from retrieval.loading.language import identifier
 from retrieval.loading.limits import Limits
 
 # Not PR_SET_PDEATHSIG: it follows the parent's thread, not its process, and the thread that made the
@@ -41,7 +40,6 @@ def main() -> None:
     parent = os.getppid()
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get among the answers
-    identifier()  # read here once, for all children
     gc.collect()
     gc.freeze()  # a collection in a child must not copy the pages that all share
     pending = b""
@@ -62,10 +60,13 @@ def main() -> None:
             raise
         if answer is not None and answer.endswith(b"\n"):
             _answer_to_parent(answers, answer[:-1])
-            _ended(child)
+            _stop(child)
+            successor = _forked()  # while the kernel takes the other one down
+            os.waitpid(child.pid, 0)
+            child = successor
         else:
             _answer_to_parent(answers, _without_answer(child, allowed, is_late=answer is None))
-        child = _forked()
+            child = _forked()
 
 
 def _answer_to_parent(answers: int, answer: bytes) -> None:
@@ -101,11 +102,16 @@ def _has_ended(child: _Child) -> bool:
 
 
 def _ended(child: _Child) -> tuple[int, resource.struct_rusage]:
-    """How the child ended, which it has done now. The answer is no longer read, so it may be killed."""
+    """How the child ended; it has done so now."""
+    _stop(child)
+    return os.wait4(child.pid, 0)[1:]
+
+
+def _stop(child: _Child) -> None:
+    """Have the child end: what it says is no longer read."""
     os.close(child.asking)
     os.close(child.answering)
     _kill_group(child.pid)
-    return os.wait4(child.pid, 0)[1:]
 
 
 def _read(parent: int) -> bytes:
@@ -181,7 +187,7 @@ def _serve_one_and_exit(asked: int, sending: int) -> NoReturn:
 
 def _answer(path: Path, filename: str, allowed: Limits) -> bytes:
     try:
-        return wire.encode(load(path.read_bytes(), filename, allowed.max_text_chars))
+        return wire.encode(parse(path.read_bytes(), filename, allowed.max_text_chars))
     except LoadError as error:
         return wire.encode_error(error.code, error.message)
     except MemoryError:

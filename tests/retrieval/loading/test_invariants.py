@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -38,7 +39,7 @@ def check(content: bytes, name: str) -> None:
         loaded = verified(load(content, name))
         assert not FORBIDDEN.search(loaded.text + loaded.title)
         assert loaded.text.strip()
-        assert decode(encode(loaded)) == loaded
+        assert decode(encode(loaded)) == replace(loaded, language="")
 
 
 @RELAXED

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from retrieval.loading import SUFFIXES, LoadError, load
+from retrieval.loading import LoadError, load
 from retrieval.loading.wire import verified
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
