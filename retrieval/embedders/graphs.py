@@ -8,17 +8,32 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
-from retrieval.embedders.backends import BackendUnavailable, openvino_network
-from retrieval.embedders.sentence_model import Facts, facts, has_token_types, loaded, ready, tokenizer
+from retrieval.embedders.backends import OPENVINO, BackendUnavailable, openvino_network
+from retrieval.embedders.backends.openvino_network import OpenVinoNetwork
+from retrieval.embedders.backends.tokenised import Tokenised
+from retrieval.embedders.sentence_model import (
+    PROBES,
+    Facts,
+    facts,
+    has_token_types,
+    loaded,
+    ready,
+    tokenizer,
+)
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
 
 MAKERS = ("openvino", "sentence-transformers", "torch", "transformers", "tokenizers")
 LAYOUT = "1"
+SAME = 0.9999  # cosine between what the model and its graph, both in float32, make of a text
 GRAPH, TOKENIZER, FACTS = "graph.xml", "tokenizer.json", "facts.json"
 
 
@@ -83,7 +98,19 @@ def convert(directory: Path) -> Converted:
         raise
     except Exception as error:  # whatever a converter of any model's code may raise
         raise BackendUnavailable(f"OpenVINO cannot convert this model: {error}") from error
-    return Converted(graph, own, facts(model))
+    made = Converted(graph, own, facts(model))
+    refuse_other_vectors(model, made)
+    return made
+
+
+def refuse_other_vectors(model: "SentenceTransformer", made: Converted) -> None:
+    """Raises BackendUnavailable if the graph is not the model: a converter may leave out what it cannot follow."""
+    expected = np.asarray(model.encode(PROBES, normalize_embeddings=True, show_progress_bar=False))
+    network = OpenVinoNetwork(made.graph, OPENVINO)
+    encoder = Tokenised(network, made.tokenizer, made.facts.pad_token, made.facts.dimensions)
+    cosine = float((encoder.encode(PROBES, "", len(PROBES)) * expected).sum(axis=1).min())
+    if not cosine > SAME:
+        raise BackendUnavailable(f"OpenVINO converts this model to another one: cosine {cosine:.4f}")
 
 
 def keep(made: Converted, place: Path) -> None:
