@@ -22,12 +22,12 @@ WORK = {
         "supervising", "supervision", "waking",
     },
     "documents": {
-        "adding", "archives", "chunks", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
+        "adding", "archives", "chunks", "downloads", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
         "stages", "web",
     },
     "indexes": {
-        "dense", "embedding", "embedding_table", "health", "lexical", "lineage", "placing", "pools",
-        "progress", "providers",
+        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage", "placing", "pools",
+        "progress", "providers", "settling",
     },
     "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets", "warming"},
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
@@ -36,10 +36,10 @@ LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions"},
+    {"actions", "source_actions"},
     {"schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
-    {"api", "views", "admin", "management", "receivers", "pausing", "templatetags"},
+    {"api", "api_sources", "api_work", "views", "admin", "management", "receivers", "pausing", "templatetags"},
     {"urls", "apps"},
 ]
 FORBIDDEN_IN_RETRIEVAL = {"celery", "django", "kb", "kombu", "ninja", "pgvector", "psycopg", "redis"}

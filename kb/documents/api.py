@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParser
 from ninja import Query, Router, Status
@@ -17,7 +17,7 @@ from kb.core.authentication import READ, WRITE, Request, account
 from kb.core.models import Collection, Reader, User
 from kb.core.pagination import Slice, paginate
 from kb.core.problems import Problem, not_found
-from kb.documents import actions
+from kb.documents import actions, models
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.schemas import (
     DocumentOut,
@@ -81,6 +81,7 @@ def listing(reader: Reader) -> QuerySet[Document]:
     return (
         Document.objects.visible_to(reader)
         .select_related("collection", "current", "incoming")
+        .prefetch_related(Prefetch("same_as", Document.objects.visible_to(reader).only("pk")))
         .defer(*(f"{revision}__{field}" for revision in ("current", "incoming") for field in HEAVY))
     )
 
@@ -117,31 +118,49 @@ def list_collection_documents(request: Request, slug: str, which: Query[Listing]
 @router.post(
     IN_COLLECTION, auth=WRITE, response={202: UploadsOut}, operation_id="add_documents", openapi_extra=FILES
 )
-def add_documents(request: Request, slug: str) -> Status[dict[str, list[Uploaded]]]:
+def add_documents(request: Request, slug: str, upload: UUID | None = None) -> Status[dict[str, Any]]:
     """Puts files in. They are queued when this answers; fetch a document again to see it become `ready`.
 
     A single file that is not taken is answered by its problem. Of several files each has its own result,
-    and only if none was taken is the whole answered by a problem.
+    and only if none was taken is the whole answered by a problem. They go into the `upload` that is
+    named; several files without one make a new one.
     """
     collection = visible_collection(request.auth, slug)
     files = uploaded_files(request)
+    into = within_upload(request, collection, upload, len(files))
     if len(files) == 1:
-        return Status(202, {"items": [added(request, collection, files[0])]})
-    items = [added_or_refused(request, collection, file) for file in files]
+        return Status(202, {"upload": upload, "items": [added(request, collection, files[0], into)]})
+    items = [added_or_refused(request, collection, file, into) for file in files]
     if not any(item.document for item in items):
         results = [UploadOut.from_orm(item).model_dump(mode="json") for item in items]
         raise Problem("none_taken", "None of the files could be taken.", 422, items=results)
-    return Status(202, {"items": items})
+    return Status(202, {"upload": into.pk if into else None, "items": items})
 
 
-def added(request: Request, collection: Collection, file: Upload) -> Uploaded:
-    result = actions.add_document(account(request), collection, file)
+def within_upload(
+    request: Request, collection: Collection, upload_id: UUID | None, files: int
+) -> models.Upload | None:
+    """The upload that is named, or a new one for several files. Raises Problem if it is not the collection's."""
+    if upload_id is not None:
+        found = collection.uploads.filter(pk=upload_id).first()
+        if found is None:
+            raise not_found("upload")
+        return found
+    if files == 1:
+        return None
+    return actions.open_upload(account(request), collection, models.Upload.Origin.API)
+
+
+def added(request: Request, collection: Collection, file: Upload, into: models.Upload | None) -> Uploaded:
+    result = actions.add_document(account(request), collection, file, upload=into)
     return Uploaded(file.name or "", result.created, visible_document(request.auth, result.document.pk))
 
 
-def added_or_refused(request: Request, collection: Collection, file: Upload) -> Uploaded:
+def added_or_refused(
+    request: Request, collection: Collection, file: Upload, into: models.Upload | None
+) -> Uploaded:
     try:
-        return added(request, collection, file)
+        return added(request, collection, file, into)
     except Problem as problem:
         return Uploaded(file.name or "", problem=problem)
 
@@ -179,7 +198,7 @@ def replace_document(request: Request, document_id: UUID) -> Status[Document]:
 
 
 def taken_up(
-    request: Request, document_id: UUID, action: Callable[[User, Document], Document]
+    request: Request, document_id: UUID, action: Callable[[User, Document], object]
 ) -> Status[Document]:
     action(account(request), visible_document(request.auth, document_id))
     return Status(202, visible_document(request.auth, document_id))
@@ -187,8 +206,8 @@ def taken_up(
 
 @router.post(DOCUMENT + "/retry", auth=WRITE, response={202: DocumentOut}, operation_id="retry_document")
 def retry_document(request: Request, document_id: UUID) -> Status[Document]:
-    """Takes a failed document up again."""
-    return taken_up(request, document_id, actions.retry_document)
+    """Takes a failed or cancelled document up again, with those that an archive held."""
+    return taken_up(request, document_id, actions.retry_failed)
 
 
 @router.post(DOCUMENT + "/reparse", auth=WRITE, response={202: DocumentOut}, operation_id="reparse_document")

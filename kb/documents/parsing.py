@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
-from kb.core.beating import beat
+from kb.core.beating import Pace, beat
 from kb.core.problems import Problem
 from kb.documents import adding, archives, chunks, queueing, stages
 from kb.documents.models import Chunking, Document, DocumentRevision
@@ -48,6 +48,7 @@ READ = (
     "parser",
 )
 _loaders = threading.local()
+_pace = Pace()
 
 
 def isolated_load(path: Path, filename: str) -> LoadedText:
@@ -80,8 +81,10 @@ def parse_for(collection_id: int, seconds: float, load: Load = isolated_load) ->
         document = queueing.claim_next(collection_id)
         if document is None:
             return False
+        began = time.monotonic()
         parse_claimed(document, load)
-        beat("parse")
+        _pace.add(1, time.monotonic() - began)
+        beat("parse", _pace.rate)
     return True
 
 

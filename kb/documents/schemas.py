@@ -1,7 +1,8 @@
 """What the API takes and gives about documents."""
 
+from collections import Counter
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from ninja import Schema
@@ -9,9 +10,20 @@ from pydantic import Field
 
 from kb.core.problems import Problem
 from kb.core.schemas import Cursor, Limit
-from kb.documents.models import Document, DocumentRevision
+from kb.documents.models import Document, DocumentRevision, Upload
 
-State = Literal["queued", "parsing", "embedding", "ready", "failed"]
+State = Literal["queued", "fetching", "parsing", "embedding", "ready", "failed", "cancelled"]
+
+
+SAME_AS = Document._meta.get_field("same_as")
+
+
+class Counted(TypedDict):
+    """An upload, with how many of its documents are in which state, and how many are paused."""
+
+    upload: Upload
+    states: Counter[str]
+    paused: int
 
 
 class ErrorOut(Schema):
@@ -27,7 +39,16 @@ class DocumentOut(Schema):
     title: str
     filename: str
     state: State = Field(description="`ready` means: searchable. A replacement leaves the old text so.")
+    paused: bool = Field(description="Whether its work waits until it is resumed.")
     error: ErrorOut | None
+    upload: UUID | None = Field(alias="upload_id", description="What it was put in with.")
+    archive: UUID | None = Field(alias="archive_id", description="The archive that it came out of.")
+    same_as: UUID | None = Field(
+        description="A document elsewhere with the very same file, if you may see it."
+    )
+    author: str
+    language: str = Field(description="ISO 639-1, such as `en`; empty where it is unknown.")
+    written_at: datetime | None = Field(description="As the file says.")
     revision: int | None = Field(description="The revision that is searched; null until the first is parsed.")
     size: int | None = Field(description="The newest file's bytes.")
     created_at: datetime
@@ -40,6 +61,24 @@ class DocumentOut(Schema):
     @staticmethod
     def resolve_error(document: Document) -> ErrorOut | None:
         return ErrorOut(code=document.error_code, message=document.error) if document.error else None
+
+    @staticmethod
+    def resolve_same_as(document: Document) -> UUID | None:
+        # Only as a query for this reader has found it: the column itself tells of what others put in.
+        found = SAME_AS.get_cached_value(document, default=None)
+        return found.pk if found else None
+
+    @staticmethod
+    def resolve_author(document: Document) -> str:
+        return document.current.author if document.current else ""
+
+    @staticmethod
+    def resolve_language(document: Document) -> str:
+        return document.current.language if document.current else ""
+
+    @staticmethod
+    def resolve_written_at(document: Document) -> datetime | None:
+        return document.current.written_at if document.current else None
 
     @staticmethod
     def resolve_revision(document: Document) -> int | None:
@@ -87,7 +126,121 @@ class UploadOut(Schema):
 
 
 class UploadsOut(Schema):
+    upload: UUID | None = Field(None, description="What the files were put in with, where there are several.")
     items: list[UploadOut]
+
+
+class OpenedIn(Schema):
+    """A new upload."""
+
+    name: str = Field("", max_length=255, description="In words for people.")
+
+
+class OpenedOut(Schema):
+    """Documents that were put in together, and how far they are."""
+
+    id: UUID
+    collection: str = Field(description="The collection's slug.")
+    name: str
+    origin: Literal["page", "api", "command", "admin", "archive", "web"]
+    created_at: datetime
+    documents: int
+    finished: int = Field(description="Those that are ready, failed or cancelled.")
+    paused: int
+    states: dict[State, int] = Field(description="How many documents are in each state that occurs.")
+
+    @staticmethod
+    def resolve_id(counted: Counted) -> UUID:
+        return counted["upload"].pk
+
+    @staticmethod
+    def resolve_collection(counted: Counted) -> str:
+        return counted["upload"].collection.slug
+
+    @staticmethod
+    def resolve_name(counted: Counted) -> str:
+        return counted["upload"].name
+
+    @staticmethod
+    def resolve_origin(counted: Counted) -> str:
+        return counted["upload"].origin
+
+    @staticmethod
+    def resolve_created_at(counted: Counted) -> datetime:
+        return counted["upload"].created_at
+
+    @staticmethod
+    def resolve_documents(counted: Counted) -> int:
+        return sum(counted["states"].values())
+
+    @staticmethod
+    def resolve_finished(counted: Counted) -> int:
+        return sum(count for state, count in counted["states"].items() if state not in Document.WORK)
+
+
+class OpenedListing(Schema):
+    """Which uploads to list, and where to go on."""
+
+    collection: str = Field("", max_length=80, description="The collection's slug.")
+    cursor: Cursor = None
+    limit: Limit = 50
+
+
+class OpenedPageOut(Schema):
+    items: list[OpenedOut]
+    next_cursor: str | None
+
+
+class SteeredOut(Schema):
+    """How many documents were paused, resumed, cancelled or taken up again."""
+
+    documents: int
+
+
+class StageOut(Schema):
+    """One stage of a document's way. What it cost is not told: it may have been done for somebody else before."""
+
+    stage: Literal["fetch", "parse", "chunk", "index", "embed"]
+    state: Literal["running", "done", "failed", "cancelled"]
+    attempt: int
+    done: int
+    total: int = Field(description="Bytes fetched, pages parsed, chunks cut, indexed or embedded.")
+    error: str
+    heartbeat_at: datetime = Field(description="The last sign of life of the worker.")
+
+
+class StagesOut(Schema):
+    items: list[StageOut]
+
+
+class FailureScope(Schema):
+    """Whose failures to list: by default those of all documents that you may see."""
+
+    collection: str = Field("", max_length=80, description="The collection's slug.")
+    upload: UUID | None = None
+
+
+class FailedOut(Schema):
+    """One of the documents that failed."""
+
+    id: UUID
+    title: str
+    filename: str
+    message: str = Field(alias="error")
+
+
+class FailureGroupOut(Schema):
+    """Documents that failed for the same cause, and what can be done."""
+
+    code: str
+    title: str
+    remedy: str
+    count: int
+    sample: list[FailedOut] = Field(description="The newest few.")
+
+
+class FailuresOut(Schema):
+    items: list[FailureGroupOut]
 
 
 class PageOut(Schema):

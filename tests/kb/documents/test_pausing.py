@@ -20,7 +20,7 @@ from kb.documents.actions import (
     retry_failed,
 )
 from kb.documents.models import Chunk, Document, DocumentStage, Upload
-from kb.indexes import embedding, embedding_table
+from kb.indexes import embedding, embedding_queue, embedding_table
 from kb.indexes.models import EmbeddingJob, Index
 from retrieval.spans import LoadedText
 from tests.conftest import ingest, load_here, work_off
@@ -316,7 +316,7 @@ def test_a_vector_that_comes_after_the_cancelling_is_not_kept(
 ) -> None:
     document = add(alice, collection, "a.txt")
     parsing.parse(document.pk, load_here)
-    inputs = embedding.lease(index.live_version)
+    inputs = embedding_queue.lease(index.live_version)
     cancel(alice, document)
     embedding.embed_batch(index.live_version, inputs)
     assert states([document]) == ["cancelled"]
