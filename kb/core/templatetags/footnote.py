@@ -54,6 +54,11 @@ def rate(each_second: float) -> str:
 
 
 @register.filter
+def thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
 def percent(fraction: float) -> str:
     """Full percents, rounded down: 100 % is only what is finished."""
     return f"{int(100 * fraction)} %"

@@ -17,7 +17,7 @@ from kb.documents import reading
 from kb.documents.forms import PlaceForm
 from kb.documents.models import Document, DocumentRevision, DocumentStage
 from kb.documents.views.access import WORK, idle_workers, listing, may_edit
-from kb.documents.views.whole import acts_on
+from kb.documents.views.whole import acts_on, labels
 from retrieval.spans import Heading, Page
 
 MOST_ENTRIES = 200
@@ -48,13 +48,15 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
 def work_context(request: HttpRequest, shown: Document) -> dict[str, Any]:
     """How far the document is, stage by stage, and what may be done to it."""
     editable = may_edit(request.user, shown.collection)
+    acts = acts_on(shown) if editable else []
     order = DocumentStage.Stage.values
     return {
         "document": shown,
         "in_work": shown.state in WORK,
         "stages": sorted(shown.stages.all(), key=lambda each: order.index(each.stage)),
         "may_edit": editable,
-        "acts": acts_on(shown) if editable else [],
+        "acts": acts,
+        "shown_acts": labels(acts),
     }
 
 
@@ -63,8 +65,7 @@ def document_progress(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Fragments that replace the state of one document; the page loads anew when the work is over."""
     shown = get_object_or_404(listing(request.user), pk=pk)
     context = work_context(request, shown)
-    buttons = ",".join(act.verb for act in context["acts"])
-    context |= {"changed_acts": request.GET.get("acts") != buttons, "oob": True}
+    context |= {"changed_acts": request.GET.get("acts") != context["shown_acts"], "oob": True}
     response = render(request, "documents/_document_progress.html", context)
     if shown.state not in WORK:
         response["HX-Refresh"] = "true"

@@ -1,5 +1,6 @@
 """A collection or an upload as a whole: how far its documents are, and what may be done to all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,25 +12,18 @@ from django.urls import reverse
 from kb.core.models import Collection
 from kb.documents.models import Document, Upload
 from kb.documents.views.access import WORK, idle_workers, listing, may_edit
-from kb.documents.views.counting import offered, tally
+from kb.documents.views.counting import Tally, offered, tally
 
 MOST_WATCHED = 100
-LABELS = {
-    "pause": "Pause",
-    "resume": "Resume",
-    "cancel": "Cancel what is unfinished",
-    "retry": "Try failed ones again",
-}
-LABELS_OF_ONE = {"cancel": "Cancel", "retry": "Try again"}
-# Pausing and resuming take one place: whoever pressed the one finds the other under their finger.
-PLACES = {"pause": "hold", "resume": "hold"}
 
 
 @dataclass(frozen=True)
 class Act:
-    """A button: what it does, where it posts, and the place that it takes among the others."""
+    """A button: what it says, where it posts, and the place that it takes among the others.
 
-    verb: str
+    Pausing and resuming take one place: whoever pressed the one finds the other under their finger.
+    """
+
     label: str
     url: str
     place: str
@@ -74,14 +68,15 @@ def context_of(request: HttpRequest, target: Collection | Upload) -> dict[str, A
     collection = target.collection if isinstance(target, Upload) else target
     editable = may_edit(request.user, collection)
     held = isinstance(target, Collection) and target.paused
-    verbs = offered(count, held) if editable else []
+    acts = buttons(count, whole.url, held) if editable else []
     return {
         "collection": collection,
         "whole": whole,
         "count": count,
         "held": held,
         "may_edit": editable,
-        "acts": [Act(verb, LABELS[verb], whole.url(verb), PLACES.get(verb, verb)) for verb in verbs],
+        "acts": acts,
+        "shown_acts": labels(acts),
         "idle": idle_workers() if count.moving else [],
     }
 
@@ -91,11 +86,10 @@ def fragments(request: HttpRequest, target: Collection | Upload) -> dict[str, An
     context = context_of(request, target)
     asked = context["whole"].documents.filter(pk__in=watched(request))
     documents = list(listing(request.user).filter(pk__in=asked.values("pk")))
-    shown = ",".join(act.verb for act in context["acts"])
     return context | {
         "documents": documents,
         "busy": busy(documents),
-        "changed_acts": request.GET.get("acts") != shown,
+        "changed_acts": request.GET.get("acts") != context["shown_acts"],
         "oob": True,
     }
 
@@ -112,11 +106,33 @@ def watched(request: HttpRequest) -> list[UUID]:
         raise Http404("These are no documents.") from error
 
 
+def buttons(count: Tally, url: Callable[[str], str], held: bool = False) -> list[Act]:
+    """What may be done to so many documents, as a person reads it; `url` is that of a verb."""
+    verbs = offered(count, held)
+    alone = count.total == 1
+    both = {"pause", "resume"} <= set(verbs)
+    words = {
+        "pause": "Pause",
+        "resume": "Resume the paused ones" if both else "Resume",
+        "cancel": "Cancel" if alone else "Cancel the rest",
+        "retry": "Try again" if alone else f"Try {ended(count)} ones again",
+    }
+    places = {"pause": "hold"} if both else {"pause": "hold", "resume": "hold"}
+    return [Act(words[verb], url(verb), places.get(verb, verb)) for verb in verbs]
+
+
+def ended(count: Tally) -> str:
+    if count.failed and count.cancelled:
+        return "failed and cancelled"
+    return "failed" if count.failed else "cancelled"
+
+
+def labels(acts: list[Act]) -> str:
+    """What tells one set of buttons from another."""
+    return "|".join(act.label for act in acts)
+
+
 def acts_on(document: Document) -> list[Act]:
     """The buttons of one document; an archive's also reach what came out of it."""
     count = tally(Document.objects.filter(Q(pk=document.pk) | Q(archive=document.pk)))
-    labels = LABELS | (LABELS_OF_ONE if count.total == 1 else {})
-    return [
-        Act(verb, labels[verb], reverse(f"document-{verb}", args=[document.pk]), PLACES.get(verb, verb))
-        for verb in offered(count)
-    ]
+    return buttons(count, lambda verb: reverse(f"document-{verb}", args=[document.pk]))

@@ -5,6 +5,7 @@ import pytest
 from kb.core.models import Collection, User
 from kb.documents.models import Document
 from kb.documents.views.counting import Tally, offered, summed, tallies, tally
+from kb.documents.views.whole import buttons
 
 
 def test_what_is_paused_stands_apart_from_what_moves() -> None:
@@ -28,6 +29,21 @@ def test_what_is_paused_stands_apart_from_what_moves() -> None:
 ])  # fmt: skip
 def test_what_makes_sense_is_offered(states: dict[str, int], held: bool, verbs: list[str]) -> None:
     assert offered(Tally(states), held) == verbs
+
+
+@pytest.mark.parametrize(("states", "said"), [
+    ({"queued": 1}, "Pause Cancel"),
+    ({"paused": 1}, "Resume Cancel"),
+    ({"cancelled": 1}, "Try again"),
+    ({"queued": 2, "paused": 1}, "Resume the paused ones Pause Cancel the rest"),
+    ({"failed": 2}, "Try failed ones again"),
+    ({"cancelled": 1, "ready": 1}, "Try cancelled ones again"),
+    ({"cancelled": 1, "failed": 1}, "Try failed and cancelled ones again"),
+])  # fmt: skip
+def test_buttons_say_what_they_reach(states: dict[str, int], said: str) -> None:
+    acts = buttons(Tally(states), lambda verb: f"/{verb}/")
+    assert " ".join(act.label for act in acts) == said
+    assert len({act.place for act in acts}) == len(acts)
 
 
 def test_documents_are_counted_by_a_field_in_one_query(

@@ -76,7 +76,7 @@ class TestCollection:
     ) -> None:
         document = queued(alice, collection)
         response = as_user(alice).get("/library/papers/")
-        assert f"/library/papers/progress/?acts=pause,cancel&amp;id={document.pk}" in response.content.decode()
+        assert f"/library/papers/progress/?acts=Pause%7CCancel&amp;id={document.pk}" in response.content.decode()
         assert "no worker reads files or indexes" in words(response)
         for queue in ("parse", "embed"):
             Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now())
@@ -243,7 +243,7 @@ class TestDocument:
         document = queued(alice, collection)
         response = as_user(alice).get(f"/documents/{document.pk}/")
         assert "the file is being read" in words(response)
-        assert f'hx-get="/documents/{document.pk}/progress/?acts=pause,cancel"' in response.content.decode()
+        assert f'hx-get="/documents/{document.pk}/progress/?acts=Pause%7CCancel"' in response.content.decode()
 
     def test_the_page_loads_anew_when_work_is_over(self, as_user, alice: User, bread: Document) -> None:
         assert as_user(alice).get(f"/documents/{bread.pk}/progress/")["HX-Refresh"] == "true"

@@ -146,8 +146,8 @@ class TestProgress:
 
     def test_buttons_come_anew_only_when_they_change(self, as_user, alice: User, upload: Upload) -> None:
         path, client = f"/uploads/{upload.pk}/progress/", as_user(alice)
-        assert "<button" not in client.get(f"{path}?acts=pause,cancel").content.decode()
-        assert f'id="acts-{upload.pk}"' in client.get(f"{path}?acts=retry").content.decode()
+        assert "<button" not in client.get(f"{path}?acts=Pause|Cancel the rest").content.decode()
+        assert f'id="acts-{upload.pk}"' in client.get(f"{path}?acts=Resume").content.decode()
 
     def test_only_documents_of_the_upload_are_told(
         self, as_user, alice: User, upload: Upload, document: Document
