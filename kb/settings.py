@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 from kb.core import environment
 from kb.core.embedded import layout
 from kb.core.navigation import sidebar
+from retrieval.embedders.backends import BACKENDS
 
 # Lets Django's generic classes take type arguments at run time too.
 django_stubs_ext.monkeypatch()
@@ -175,6 +176,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_ROUTES = {
     "kb.documents.tasks.parse_*": {"queue": "parse"},
+    "kb.documents.tasks.fetch_*": {"queue": "parse"},
     "kb.indexes.tasks.embed_*": {"queue": "embed"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
@@ -191,6 +193,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "sweep-embeddings": {
         "task": "kb.indexes.tasks.sweep_embeddings_task",
+        "schedule": 10.0,
+        "options": {"expires": 30},
+    },
+    "sweep-sources": {
+        "task": "kb.documents.tasks.sweep_sources_task",
         "schedule": 10.0,
         "options": {"expires": 30},
     },
@@ -214,6 +221,7 @@ PARSE_MAX_CHARACTERS = environment.number("PARSE_MAX_CHARACTERS", 1000)
 PARSE_WORKERS = environment.number("PARSE_WORKERS", 1, 64)
 EMBED_THREADS = environment.number("EMBED_THREADS", 0, 256)
 EMBEDDER = environment.choice("EMBEDDER", "local", "hashing")
+EMBED_BACKEND = environment.choice("EMBED_BACKEND", "auto", *map(str, BACKENDS))
 LLM_BASE_URL = environment.text("LLM_BASE_URL")
 LLM_MODEL = environment.text("LLM_MODEL")
 LLM_API_KEY = environment.text("LLM_API_KEY")

@@ -15,10 +15,10 @@ def wake_on_commit(task: Task, *ids: object) -> None:
     transaction.on_commit(partial(wake, task, *ids))
 
 
-def wake(task: Task, *ids: object, expires: float | None = None) -> None:
-    """Sends `task(*ids)` now; a worker that takes it later than `expires` seconds drops it."""
+def wake(task: Task, *ids: object, expires: float | None = None, countdown: float | None = None) -> None:
+    """Sends `task(*ids)`, to be begun in `countdown` seconds; one taken later than `expires` seconds is dropped."""
     try:
-        task.apply_async(args=ids, expires=expires)
+        task.apply_async(args=ids, expires=expires, countdown=countdown)
     except (OperationalError, OSError) as error:
         # The database says what is to be done; a lost message costs seconds until the next sweep.
         logger.warning(

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -302,3 +303,126 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"Chunk {self.pk}"
+
+
+class Source(models.Model):
+    """Something on the web that a collection is fed from, again and again: a page, a sitemap or a feed.
+
+    A page is asked for by its own schedule, which is shown here as well; sitemaps and feeds are read when
+    `next_at` comes, and `reading` is what is left of a sitemap that consists of several. A claim moves
+    `next_at` into the future, so that a dead worker's is due again.
+    """
+
+    class Kind(models.TextChoices):
+        PAGE = "page", "A page"
+        SITEMAP = "sitemap", "A sitemap"
+        FEED = "feed", "A feed"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Not looked at yet"
+        READ = "read", "Up to date"
+        FAILED = "failed", "Failed"
+
+    class WhenVanished(models.TextChoices):
+        KEEP = "keep", "Keep the document and mark it"
+        DELETE = "delete", "Delete the document"
+
+    LEAST_EVERY = timedelta(hours=1)
+    MOST_EVERY = timedelta(days=365)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="sources")
+    url = models.CharField(max_length=2000)
+    kind = models.CharField(max_length=7, choices=Kind)
+    every = models.DurationField(default=timedelta(days=1), help_text="at least an hour")
+    when_vanished = models.CharField(max_length=6, choices=WhenVanished, default=WhenVanished.KEEP)
+    other_hosts = models.BooleanField(default=False, help_text="also pages on other hosts than its own")
+    paused = models.BooleanField(default=False)
+    state = models.CharField(max_length=7, choices=State, default=State.WAITING)
+    error = models.TextField(blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    last_checked_at = models.DateTimeField(null=True, blank=True)
+    listed_at = models.DateTimeField(null=True, blank=True, help_text="when it was last read to its end")
+    reading = models.JSONField(default=dict, blank=True)
+    etag = models.CharField(max_length=500, blank=True)
+    last_modified = models.CharField(max_length=500, blank=True)
+    upload = models.OneToOneField(
+        Upload, null=True, blank=True, on_delete=models.SET_NULL, related_name="source"
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["collection", "url"], name="one_source_url"),
+            models.CheckConstraint(
+                condition=models.Q(every__gte=timedelta(hours=1)), name="source_not_too_often"
+            ),
+        ]
+        indexes = [models.Index(fields=["next_at"], name="source_due", condition=models.Q(paused=False))]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebPage(models.Model):
+    """One page of a source, and the document that was made of it.
+
+    `sha256` is of what was stored last; empty until something was. `next_at` is also the claim of whoever
+    fetches it; without one the page is not asked for any more. `same_as` is a page of the source
+    with the very same content, whose document stands for both.
+    """
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="pages")
+    document = models.OneToOneField(
+        Document, null=True, blank=True, on_delete=models.SET_NULL, related_name="web_page"
+    )
+    same_as = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="aliases"
+    )
+    url = models.CharField(max_length=2000)
+    origin = models.CharField(max_length=300)
+    final_url = models.CharField(max_length=2000, blank=True)
+    etag = models.CharField(max_length=500, blank=True)
+    last_modified = models.CharField(max_length=500, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+    next_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    listed_at = models.DateTimeField(default=timezone.now)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    vanished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["url"]
+        constraints = [models.UniqueConstraint(fields=["source", "url"], name="one_web_page")]
+        indexes = [
+            models.Index(fields=["origin", "next_at"], name="web_page_due"),
+            models.Index(fields=["source", "sha256"], name="web_page_content"),
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebHost(models.Model):
+    """What one web server wants of us: when we may ask next, and its robots.txt as it was read last.
+
+    Whoever asks it moves `not_before` first, by one UPDATE: so all workers together keep the pace.
+    """
+
+    origin = models.CharField(max_length=300, unique=True)
+    not_before = models.DateTimeField(default=timezone.now)
+    robots = models.TextField(blank=True)
+    robots_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["origin"]
+
+    def __str__(self) -> str:
+        return self.origin

@@ -14,7 +14,9 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from kb.core.waking import wake
-from kb.documents import originals, parsing, queueing
+from kb.documents import originals, parsing, queueing, sources
+from kb.documents.web import listings, pages
+from kb.documents.web.fetching import Fetcher
 
 logger = logging.getLogger(__name__)
 
@@ -83,3 +85,41 @@ def forget_wake(collection_id: int) -> None:
 
 def wake_key(collection_id: int) -> str:
     return f"parse-wake:{collection_id}"
+
+
+# From the web --------------------------------------------------------------------------------------
+
+# One fetch takes two minutes at most, by its own clock; beyond that, something is badly wrong.
+FETCH_SECONDS = 240
+SOURCES_PER_SWEEP, PAGES_PER_SWEEP = 20, 100
+LONGEST_COUNTDOWN = 60.0
+
+
+@shared_task(soft_time_limit=FETCH_SECONDS, time_limit=FETCH_SECONDS + 30)
+def fetch_source_task(source_id: str) -> None:
+    """Reads one file of a sitemap or feed, and sends itself for the next one."""
+    seconds = listings.check(UUID(source_id), Fetcher())
+    if seconds is not None and seconds <= LONGEST_COUNTDOWN:
+        wake(fetch_source_task, source_id, countdown=seconds)
+
+
+@shared_task(soft_time_limit=FETCH_SECONDS, time_limit=FETCH_SECONDS + 30)
+def fetch_page_task(page_id: int) -> None:
+    """Asks for a page; then, when its host may be asked again, for the next one of that host."""
+    visited = pages.fetch(page_id, Fetcher())
+    if visited is None:
+        return
+    if visited.collection is not None:
+        wake_parsing(visited.collection)
+    following = sources.next_page(visited.origin) if visited.seconds <= LONGEST_COUNTDOWN else None
+    if following is not None:
+        wake(fetch_page_task, following, countdown=visited.seconds)
+
+
+@shared_task(soft_time_limit=60, time_limit=90)
+def sweep_sources_task() -> None:
+    """Wakes workers for what of the web is due: new times that came, lost messages, killed workers."""
+    for source_id in sources.listings_to_read(SOURCES_PER_SWEEP):
+        wake(fetch_source_task, str(source_id), expires=60)
+    for page_id in sources.pages_to_fetch(PAGES_PER_SWEEP):
+        wake(fetch_page_task, page_id, expires=60)

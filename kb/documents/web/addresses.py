@@ -128,7 +128,10 @@ def web_address(url: str) -> WebAddress:
     target = quote(parts.path, safe=_KEPT_IN_PATHS) or "/"
     if parts.query:
         target += "?" + quote(parts.query, safe=_KEPT_IN_QUERIES)
-    return WebAddress(scheme, host, checked_port(scheme, given), target)
+    found = WebAddress(scheme, host, checked_port(scheme, given), target)
+    if len(str(found)) > MOST_CHARACTERS:  # letters of other scripts grow when they are written in ASCII
+        raise BadAddress(f"An address may have {MOST_CHARACTERS} characters at most.")
+    return found
 
 
 def joined(base: WebAddress, reference: str) -> WebAddress:

@@ -5,7 +5,7 @@ Cookies, proxies and passwords of the environment play no part: httpcore knows o
 
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import httpx
 from kb.documents.web.addresses import BadAddress, Verdict, WebAddress, joined, web_address, why_not_public
 from kb.documents.web.connecting import Allowance, CheckedBackend, Resolver, TooMuch, system_resolver
 from kb.documents.web.media import media_type
-from kb.documents.web.outcomes import Failed, Fetched, Gone, NotModified, Outcome, Refused
+from kb.documents.web.outcomes import Failed, Fetched, Gone, Later, NotModified, Outcome, Refused
 
 USER_AGENT = "Footnote/0.1 (a knowledge base; it reads pages that its people chose)"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -30,7 +30,7 @@ LONGEST_WAIT = 7 * 24 * 3600.0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 
 # Asked before every request, those after a redirect included: a reason not to go there, or None.
-MayAsk = Callable[[WebAddress], Refused | Failed | None]
+MayAsk = Callable[[WebAddress], Refused | Failed | Later | None]
 # Asked with the media type and the path before the body is read: a sentence if it is of no use.
 WhyNot = Callable[[str, str], str | None]
 
@@ -164,7 +164,7 @@ def without_content(asked: WebAddress, status: int, headers: Mapping[str, str]) 
     if status in {404, 410}:
         return Gone(status)
     wait = retry_after(headers.get("retry-after", ""), datetime.now(UTC))
-    return Failed(f"{asked.host} answered with the status {status}{MEANING.get(status, '')}.", wait)
+    return Failed(f"{asked.host} answered with the status {status}{MEANING.get(status, '')}.", wait, status)
 
 
 def content(
@@ -209,7 +209,7 @@ def validator(value: str) -> str:
     return value if len(value) <= MOST_HEADER_VALUE and value.isascii() and value.isprintable() else ""
 
 
-def decompressed(parts: Iterable[bytes], encoding: str, most_bytes: int) -> Iterator[bytes]:
+def decompressed(parts: Iterable[bytes], encoding: str, most_bytes: int) -> Generator[bytes]:
     """The body in pieces. Raises TooMuch as soon as it is larger, before more of it is unpacked."""
     match encoding.lower():
         case "" | "identity":

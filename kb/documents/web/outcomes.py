@@ -42,10 +42,22 @@ class Refused:
 
 @dataclass(frozen=True)
 class Failed:
-    """It did not work this time; `retry_after` is in seconds, where somebody named a time."""
+    """It did not work this time; `retry_after` is in seconds, where somebody named a time.
+
+    `status` is HTTP's, or 0 where there was none.
+    """
 
     reason: str
     retry_after: float | None = None
+    status: int = 0
 
 
-Outcome: TypeAlias = Fetched | NotModified | Gone | Refused | Failed
+@dataclass(frozen=True)
+class Later:
+    """Nobody was asked, as it is not our turn: come back in so many seconds. A reason is worth telling."""
+
+    seconds: float
+    reason: str = ""
+
+
+Outcome: TypeAlias = Fetched | NotModified | Gone | Refused | Failed | Later

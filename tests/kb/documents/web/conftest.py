@@ -3,10 +3,15 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.utils import timezone
 
+from kb.documents import sources
+from kb.documents.models import Source, WebHost, WebPage
+from kb.documents.web import listings, pages
 from kb.documents.web.addresses import Address, why_not_public
 from kb.documents.web.fetching import Fetcher
 
@@ -98,3 +103,40 @@ def names_of_tests(_host: str, _port: int, _seconds: float) -> list[str]:
 @pytest.fixture
 def fetcher() -> Fetcher:
     return Fetcher(resolve=names_of_tests, verdict=this_machine_too, seconds=5.0)
+
+
+@pytest.fixture
+def later() -> Callable[[], None]:
+    """Lets time pass: everything is due, and every host may be asked again."""
+
+    def pass_time() -> None:
+        past = timezone.now() - timedelta(minutes=1)
+        WebPage.objects.filter(next_at__isnull=False).update(next_at=past)
+        Source.objects.filter(next_at__isnull=False).exclude(kind="page").update(next_at=past)
+        WebHost.objects.update(not_before=past)
+
+    return pass_time
+
+
+@pytest.fixture
+def visit(fetcher: Fetcher, later: Callable[[], None]) -> Callable[[], None]:
+    """Does what the workers would do until nothing is due, as if hosts could be asked without a pause."""
+
+    def until_done() -> None:
+        later()
+        for _ in range(50):
+            Source.objects.exclude(reading={}).update(next_at=timezone.now())
+            for source_id in sources.listings_to_read(10):
+                no_pauses()
+                listings.check(source_id, fetcher)
+            for page_id in sources.due_pages().values_list("pk", flat=True):
+                no_pauses()
+                pages.fetch(page_id, fetcher)
+            if not sources.due_pages().exists() and not Source.objects.exclude(reading={}).exists():
+                return
+        raise AssertionError("it never ends")
+
+    def no_pauses() -> None:
+        WebHost.objects.update(not_before=timezone.now() - timedelta(minutes=1))
+
+    return until_done

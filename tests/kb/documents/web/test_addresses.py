@@ -90,6 +90,7 @@ def test_an_address_has_one_spelling(url: str, spelling: str) -> None:
         ("http://example.org:-1/", "not an address"),
         ("http://example.org:8o/", "not an address"),
         ("http://example.org/" + "a" * 2000, "2000 characters"),
+        ("http://example.org/" + "ä" * 700, "2000 characters"),
     ],
 )
 def test_what_is_never_fetched_says_why(url: str, reason: str) -> None:
