@@ -13,7 +13,7 @@ from kb.core.models import Collection, Membership, User
 from kb.documents import parsing
 from kb.documents.actions import add_document
 from kb.documents.models import Document
-from kb.indexes import embedding, pools
+from kb.indexes import embedding, pools, settling
 from kb.indexes.actions import ensure_default_index
 from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load
@@ -116,7 +116,7 @@ def work_off() -> None:
     for version in IndexVersion.objects.maintained().select_related("model"):
         while embedding.embed_for(version, 60):
             pass
-    embedding.settle()
+    settling.settle()
 
 
 def ingest(actor: User, collection: Collection, name: str, content: str | bytes) -> Document:

@@ -1,99 +1,158 @@
-"""The embedding queue: lease jobs, make vectors, write both in one transaction; repair it by audit."""
+"""Works on the embedding queue: leases jobs, copies the vectors that are there, makes the others, writes them."""
 
-import hashlib
 import logging
-import os
-import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
-from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef
-from django.utils import timezone
+from django.db import transaction
 from numpy.typing import NDArray
-from psycopg import sql
 
-from kb.core.beating import beat
+from kb.core.beating import Pace, beat
 from kb.core.holding import held
-from kb.documents.models import Chunk, Document
-from kb.indexes import embedding_table, providers
-from kb.indexes.embedding_table import Origin
-from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
-from retrieval.chunking import render
+from kb.documents import stages
+from kb.documents.models import Chunk
+from kb.indexes import embedding_queue, embedding_table, providers, settling
+from kb.indexes.embedding_queue import Input
+from kb.indexes.embedding_table import Origin, Row
+from kb.indexes.models import EmbeddingJob, IndexVersion
 from retrieval.embedders import DescribedEmbedder
 
 logger = logging.getLogger(__name__)
 
 BATCH = 64
-MOST_GIVEN_UP = 1000
-ABANDONED = "the worker ended several times while it was at it. Look into its log, then retry."
+LEASE_SECONDS = 9.0  # of work
+FIRST_LEASE = 16
+FEWEST = 8
+BATCH_SECONDS = 4.0
+# Well before the lease ends, what was not begun is given back.
+GIVE_BACK_SECONDS = 0.6 * EmbeddingJob.LEASE.total_seconds()
+# So many documents fail one after the other, and nothing succeeds: it is the model that is away.
+MOST_IN_A_ROW = 4
 
-LEASE = """
-WITH picked AS (
-    SELECT id FROM indexes_embeddingjob
-    WHERE version_id = %s AND attempts < %s AND (lease_until IS NULL OR lease_until < now())
-    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-)
-UPDATE indexes_embeddingjob job SET lease_until = %s, attempts = attempts + 1
-FROM picked WHERE job.id = picked.id RETURNING job.id, job.chunk_id
-"""
+Alike = list[Input]
+"""Jobs with the same input: one vector does for all."""
 
-
-@dataclass(frozen=True)
-class Input:
-    """One leased job: what is to be embedded, for which chunk."""
-
-    job_id: int
-    chunk_id: int
-    collection_id: int
-    document_id: UUID
-    rendered: str
-    content_hash: bytes
+_paces: dict[int, Pace] = {}
 
 
-def content_hash(model: EmbeddingModel, rendered_hash: bytes | memoryview) -> bytes:
-    """The hash of what the model reads: its document prompt and the rendered chunk."""
-    return hashlib.sha256(model.document_prompt.encode() + bytes(rendered_hash)).digest()
+class ModelAway(Exception):
+    """Nothing can be embedded at present, whatever the input."""
+
+
+@dataclass
+class Work:
+    """One lease at work: what is still open of it, and how it goes."""
+
+    version: IndexVersion
+    embedder: DescribedEmbedder
+    origin: Origin
+    open: dict[int, Input]
+    failed_in_a_row: set[UUID] = field(default_factory=set)
+
+    def close(self, inputs: Iterable[Input]) -> None:
+        for given in inputs:
+            self.open.pop(given.job_id, None)
 
 
 def embed_for(version: IndexVersion, seconds: float, stopping: Callable[[], object] = bool) -> bool:
     """Works on the version's queue for about `seconds`, or until `stopping()` between two batches.
 
-    Returns whether there may be more to do.
+    Returns whether to go on at once: there may be more to do, and the model answers.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not stopping():
-        inputs = lease(version)
-        if not inputs:
+        inputs = embedding_queue.lease(version, lease_size(_paces.get(version.pk)))
+        if not inputs or not embed_batch(version, inputs, stopping=stopping):
             return False
-        embed_batch(version, inputs)
     return True
 
 
+def lease_size(pace: Pace | None) -> int:
+    """How many jobs are some seconds of work: few before the first is measured, and for a slow model."""
+    if pace is None or not pace.rate:
+        return FIRST_LEASE
+    return int(min(max(pace.rate * LEASE_SECONDS, FEWEST), embedding_queue.MOST))
+
+
 def embed_batch(
-    version: IndexVersion, inputs: Sequence[Input], embedder: DescribedEmbedder | None = None
-) -> None:
-    """Embeds leased inputs and writes them; one bad input does not hold up the others."""
-    embedder = embedder or providers.embedder(version.model)
+    version: IndexVersion,
+    inputs: Sequence[Input],
+    embedder: DescribedEmbedder | None = None,
+    stopping: Callable[[], object] = bool,
+) -> bool:
+    """Brings leased inputs into the version; one bad input does not hold up the others.
+
+    What is not begun when the worker is to stop, or when the lease nears its end, is given back.
+    Returns whether the model answers.
+    """
+    give_back = time.monotonic() + GIVE_BACK_SECONDS
     try:
-        vectors = embedded(embedder, version, inputs)
+        embedder = embedder or providers.embedder(version.model)
+        made = origin(embedder)
     except Exception as error:
-        if len(inputs) > 1:
-            logger.warning(
-                "A batch of %s could not be embedded (%s); trying one at a time", len(inputs), error
-            )
-            for single in inputs:
-                embed_batch(version, [single], embedder)
-            return
-        logger.exception("Chunk %s could not be embedded", inputs[0].chunk_id)
-        give_up(inputs[0], str(error))
+        logger.exception("%s cannot be loaded", version.model)
+        settling.tried(embedding_queue.postpone(inputs, str(error)), str(error))
+        return False
+    work = Work(version, embedder, made, {given.job_id: given for given in inputs})
+    copy_known(work)
+    answers = True
+    try:
+        for batch in batches(work.open.values(), batch_size(_paces.get(version.pk))):
+            if stopping() or time.monotonic() > give_back:
+                break
+            timed(work, batch)
+    except ModelAway as error:
+        logger.warning("%s seems to be away (%s); its jobs wait for the next sweep", version.model, error)
+        answers = False
+    embedding_queue.release(work.open.values())
+    return answers
+
+
+def batch_size(pace: Pace | None) -> int:
+    return BATCH if pace is None else int(min(max(pace.rate * BATCH_SECONDS, 1), BATCH))
+
+
+def batches(inputs: Iterable[Input], size: int) -> Iterator[list[Alike]]:
+    """Distinct inputs in batches of about equal length, across documents; the longest first."""
+    alike: dict[bytes, Alike] = defaultdict(list)
+    for given in inputs:
+        alike[given.content_hash].append(given)
+    groups = sorted(alike.values(), key=lambda group: (group[0].tokens, len(group[0].rendered)), reverse=True)
+    for first in range(0, len(groups), size):
+        yield groups[first : first + size]
+
+
+def timed(work: Work, batch: list[Alike]) -> None:
+    """Embeds one batch and takes the time of it. The first of a process loads the model, and does not count."""
+    began = time.monotonic()
+    before = len(work.open)
+    embed(work, batch)
+    pace = _paces.get(work.version.pk)
+    if pace is None:
+        _paces[work.version.pk] = Pace()
+    else:
+        pace.add(before - len(work.open), time.monotonic() - began)
+        beat("embed", pace.rate)
+
+
+def embed(work: Work, batch: list[Alike]) -> None:
+    """Embeds a batch. One that fails is halved, so that a bad input costs a few tries, not one for each."""
+    try:
+        vectors = embedded(work.embedder, work.version, [alike[0] for alike in batch])
+    except Exception as error:
+        logger.warning("%s inputs could not be embedded", len(batch), exc_info=True)
+        if len(batch) == 1:
+            give_up(work, batch[0], error)
+        else:
+            embed(work, batch[: len(batch) // 2])
+            embed(work, batch[len(batch) // 2 :])
         return
-    write(version, inputs, vectors, origin(embedder))
-    settle({given.document_id for given in inputs})
+    work.failed_in_a_row.clear()
+    take(work, batch, vectors)
 
 
 def embedded(
@@ -107,122 +166,99 @@ def embedded(
     return vectors
 
 
-def lease(version: IndexVersion, most: int = BATCH) -> list[Input]:
-    """Takes up to `most` jobs for this worker, for a while; a worker that dies lets them run out."""
-    until = timezone.now() + EmbeddingJob.LEASE
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(LEASE, [version.pk, EmbeddingJob.MOST_ATTEMPTS, most, until])
-        jobs = {chunk_id: job_id for job_id, chunk_id in cursor.fetchall()}
-    chunks = list(Chunk.objects.filter(pk__in=jobs).select_related("document"))
-    # The audit may write a job for a chunk that is being deleted: no trigger removes that one.
-    gone = set(jobs) - {chunk.pk for chunk in chunks}
-    EmbeddingJob.objects.filter(pk__in=[jobs[chunk_id] for chunk_id in gone]).delete()
-    return [
-        Input(
-            jobs[chunk.pk],
-            chunk.pk,
-            chunk.collection_id,
-            chunk.document_id,
-            render(chunk.document.title, chunk.heading_path, chunk.text),
-            content_hash(version.model, chunk.rendered_hash),
-        )
-        for chunk in chunks
-    ]
+def give_up(work: Work, alike: Alike, error: Exception) -> None:
+    """Lets the input wait for another attempt. Raises ModelAway when it is not the inputs that fail."""
+    settling.tried(embedding_queue.postpone(alike, str(error)), str(error))
+    work.close(alike)
+    work.failed_in_a_row |= {given.document_id for given in alike}
+    if len(work.failed_in_a_row) >= MOST_IN_A_ROW:
+        raise ModelAway(error)
+
+
+def take(work: Work, batch: list[Alike], vectors: NDArray[np.float32]) -> None:
+    """Writes the vectors of a batch; inputs that share one have it copied."""
+    inputs = [given for alike in batch for given in alike]
+    places = [place for place, alike in enumerate(batch) for _ in alike]
+    written = write(work.version, inputs, vectors[places], work.origin)
+    spared = {
+        given.job_id
+        for alike in batch
+        for place, given in enumerate(alike)
+        if any(given.collection_id == earlier.collection_id for earlier in alike[:place])
+    }
+    work.close(inputs)
+    report(work.version, [given for given in inputs if given.job_id in written], spared)
 
 
 @transaction.atomic
-def write(version: IndexVersion, inputs: Sequence[Input], vectors: NDArray[np.float32], made: Origin) -> None:
-    """Vectors in, jobs out. Chunks deleted meanwhile are left out; the others cannot go before the commit."""
+def write(
+    version: IndexVersion, inputs: Sequence[Input], vectors: NDArray[np.float32], made: Origin
+) -> set[int]:
+    """Vectors in, jobs out; returns the jobs that this did. Another worker's and those of chunks deleted
+    meanwhile are left out; the other chunks cannot go before the commit."""
     alive = held(Chunk, [given.chunk_id for given in inputs])
-    kept = [place for place, given in enumerate(inputs) if given.chunk_id in alive]
+    done = embedding_queue.remove([given.job_id for given in inputs])
+    kept = [place for place, given in enumerate(inputs) if given.chunk_id in alive and given.job_id in done]
     if kept:
-        rows = [
-            (inputs[place].chunk_id, inputs[place].collection_id, inputs[place].content_hash)
-            for place in kept
-        ]
-        embedding_table.write(version, rows, vectors[kept], made)
-    EmbeddingJob.objects.filter(pk__in=[given.job_id for given in inputs]).delete()
-    beat("embed")
+        embedding_table.write(version, rows_of(inputs[place] for place in kept), vectors[kept], made)
+    return {inputs[place].job_id for place in kept}
+
+
+def copy_known(work: Work) -> None:
+    """Copies, inside the database, the vectors that were made before of the very same input."""
+    inputs, others = list(work.open.values()), same_vectors(work.version)
+    if not inputs:
+        return
+    known = embedding_table.known(work.version, others, rows_of(inputs), work.origin.number_format)
+    inputs = [given for given in inputs if given.chunk_id in known]
+    for first in range(0, len(inputs), BATCH):
+        if copied := copied_now(work, others, inputs[first : first + BATCH]):
+            work.close(copied)
+            report(work.version, list(copied), {given.job_id for given, near in copied.items() if near})
+
+
+@transaction.atomic
+def copied_now(work: Work, others: Sequence[IndexVersion], inputs: Sequence[Input]) -> dict[Input, bool]:
+    """As `write`, with the vectors that are there; returns whether each came from the chunk's own collection."""
+    alive = held(Chunk, [given.chunk_id for given in inputs])
+    mine = embedding_queue.locked([given.job_id for given in inputs])
+    wanted = {given.chunk_id: given for given in inputs if given.chunk_id in alive and given.job_id in mine}
+    if not wanted:
+        return {}
+    near = embedding_table.copy_known(work.version, others, rows_of(wanted.values()), work.origin)
+    embedding_queue.remove([wanted[chunk].job_id for chunk in near])
+    return {wanted[chunk]: own for chunk, own in near.items()}
+
+
+def same_vectors(version: IndexVersion) -> list[IndexVersion]:
+    """The other versions whose vectors of the same input are this version's, too."""
+    return list(
+        IndexVersion.objects.maintained()
+        .filter(model=version.model_id, dimensions=version.dimensions, storage=version.storage)
+        .exclude(pk=version.pk)
+    )
+
+
+def report(version: IndexVersion, done: Sequence[Input], spared: set[int]) -> None:
+    """After the commit: the documents' stages go on, and those that are complete are ready.
+
+    `spared` are the jobs that cost nothing because the same collection had the vector. What other
+    collections spared is not told, since it would tell what they hold.
+    """
+    counts: dict[UUID, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for given in done:
+        count, reused = counts[given.document_id]
+        counts[given.document_id] = (count + 1, reused + (given.job_id in spared))
+    settling.advance(version, counts)
+    settling.settle(counts)
+    pace = _paces.get(version.pk)
+    beat("embed", pace.rate if pace and pace.rate else None)
+
+
+def rows_of(inputs: Iterable[Input]) -> list[Row]:
+    return [(given.chunk_id, given.collection_id, given.content_hash) for given in inputs]
 
 
 def origin(embedder: DescribedEmbedder) -> Origin:
     card = embedder.describe()
-    return Origin(f"{socket.gethostname()}:{os.getpid()}", card.backend, card.number_format)
-
-
-def give_up(given: Input, error: str) -> None:
-    """Notes the failure and waits longer each time; after the last attempt the document has failed.
-
-    So a model that is away for minutes costs time, not the documents that waited for it.
-    """
-    job = EmbeddingJob.objects.filter(pk=given.job_id).first()
-    if job is None:  # the chunk was deleted meanwhile
-        return
-    last = job.attempts >= EmbeddingJob.MOST_ATTEMPTS
-    job.error, job.lease_until = error, None if last else timezone.now() + pause(job.attempts)
-    job.save(update_fields=["error", "lease_until"])
-    if last:
-        failed({given.document_id}, error)
-
-
-def pause(attempts: int) -> timedelta:
-    """How long to wait after so many failed attempts: 20, 40, 80, 160 seconds."""
-    return timedelta(seconds=10 * 2**attempts)
-
-
-def give_up_abandoned() -> int:
-    """Gives up jobs whose last attempt ended with its worker, which could not say so. Returns how many."""
-    abandoned = EmbeddingJob.objects.select_related("chunk").filter(
-        attempts__gte=EmbeddingJob.MOST_ATTEMPTS, lease_until__lt=timezone.now()
-    )
-    jobs = list(abandoned[:MOST_GIVEN_UP])
-    documents = {job.chunk.document_id for job in jobs}
-    EmbeddingJob.objects.filter(pk__in=[job.pk for job in jobs]).update(error=ABANDONED, lease_until=None)
-    failed(documents, ABANDONED)
-    return len(jobs)
-
-
-def failed(document_ids: set[UUID], error: str) -> None:
-    Document.objects.filter(pk__in=document_ids, state=Document.State.EMBEDDING).update(
-        state=Document.State.FAILED, error_code="embedding", error=f"Embedding failed: {error}"
-    )
-
-
-def settle(document_ids: set[UUID] | None = None) -> int:
-    """Marks documents ready that have no job left for a live version; of `document_ids`, or of all.
-
-    Runs after the commit that removed the jobs: of two workers that finish a document at the same
-    time, the later one sees that nothing is left.
-    """
-    waiting = EmbeddingJob.objects.filter(
-        chunk__document=OuterRef("pk"), version=F("version__index__live_version")
-    )
-    documents = Document.objects.filter(~Exists(waiting), state=Document.State.EMBEDDING)
-    if document_ids is not None:
-        documents = documents.filter(pk__in=document_ids)
-    return documents.update(state=Document.State.READY, updated_at=timezone.now())
-
-
-def enqueue_missing(version: IndexVersion) -> int:
-    """The audit: writes a job for every chunk without the right vector and without a job. Returns how many."""
-    statement = sql.SQL(
-        "INSERT INTO indexes_embeddingjob "
-        "(version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at) "
-        "SELECT %s, chunk.id, chunk.collection_id, chunk.tokens, document.paused, 0, '', now() "
-        "FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id "
-        "LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id "
-        "WHERE chunk.chunking_id = %s AND coalesce(placed.index_id, %s) = %s AND NOT EXISTS ("
-        "SELECT FROM {} v WHERE v.chunk_id = chunk.id AND v.content_hash = sha256(%s::bytea || chunk.rendered_hash)) "
-        "ON CONFLICT (version_id, chunk_id) DO NOTHING"
-    ).format(sql.Identifier(version.table))
-    default = version.index_id if version.index.is_default else None
-    with connection.cursor() as cursor:
-        prompt = version.model.document_prompt.encode()
-        cursor.execute(statement, [version.pk, version.chunking_id, default, version.index_id, prompt])
-        return int(cursor.rowcount)
-
-
-def has_work(version: IndexVersion) -> bool:
-    """Whether a job waits that no living lease covers."""
-    jobs = EmbeddingJob.objects.filter(version=version, attempts__lt=EmbeddingJob.MOST_ATTEMPTS)
-    return jobs.filter(lease_until=None).exists() or jobs.filter(lease_until__lt=timezone.now()).exists()
+    return Origin(stages.worker(), card.backend, card.number_format)

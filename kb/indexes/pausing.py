@@ -6,12 +6,11 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from kb.core.models import Collection
-from kb.core.waking import wake_on_commit
 from kb.documents.models import Chunk, Document
 from kb.documents.signals import replacement_cancelled, work_cancelled, work_paused
-from kb.indexes import embedding
+from kb.indexes import settling
 from kb.indexes.models import EmbeddingJob, IndexVersion
-from kb.indexes.tasks import embed_chunks_task
+from kb.indexes.tasks import wake_embedding_on_commit
 
 
 def connect() -> None:
@@ -31,7 +30,7 @@ def pause_jobs(
     in_order(jobs.filter(paused=not paused)).update(paused=paused)
     if not paused:
         for version in IndexVersion.objects.maintained():
-            wake_on_commit(embed_chunks_task, version.pk)
+            wake_embedding_on_commit(version.pk)
 
 
 def in_order(jobs: QuerySet[EmbeddingJob]) -> QuerySet[EmbeddingJob]:
@@ -48,4 +47,4 @@ def drop_unfinished(*, documents: QuerySet[Document], **_: Any) -> None:
 def settle_kept(*, document_ids: list[UUID], **_: Any) -> None:
     """What the documents have may be all embedded, and they ready; else it is tried again."""
     EmbeddingJob.objects.filter(chunk__document__in=document_ids).update(attempts=0, lease_until=None)
-    embedding.settle(set(document_ids))
+    settling.settle(set(document_ids))

@@ -1,15 +1,17 @@
 """Brings changed chunks into the indexes, inside the transaction that changes them."""
 
+from functools import partial
 from typing import Any
 
+from django.db import transaction
+
 from kb.core.models import Collection
-from kb.core.waking import wake_on_commit
 from kb.documents.models import Chunking, Document
 from kb.documents.signals import NewChunk, chunkings_wanted, chunks_changed
-from kb.indexes import lexical
-from kb.indexes.models import EmbeddingJob, IndexVersion
+from kb.indexes import embedding_queue, lexical, settling
+from kb.indexes.models import IndexVersion
 from kb.indexes.placing import index_of
-from kb.indexes.tasks import embed_chunks_task
+from kb.indexes.tasks import wake_embedding_on_commit
 
 
 def connect() -> None:
@@ -25,28 +27,13 @@ def answer_chunkings_wanted(sender: object, *, collection: Collection, **_: Any)
 def take_changed_chunks(
     sender: object, *, document: Document, chunking: Chunking, added: list[NewChunk], **_: Any
 ) -> None:
-    """Writes postings and embedding jobs for new chunks; a trigger has removed those of old ones."""
+    """Writes postings of new chunks, and jobs for all that lack a vector; a trigger has removed those of old ones."""
     lexical.append(chunking.pk, document.collection_id, ((new.chunk.pk, new.terms) for new in added))
-    versions = IndexVersion.objects.maintained().filter(
-        index=index_of(document.collection), chunking=chunking
-    )
-    for version in versions:
-        EmbeddingJob.objects.bulk_create(
-            [
-                EmbeddingJob(
-                    version=version,
-                    chunk=new.chunk,
-                    collection_id=document.collection_id,
-                    tokens=new.chunk.tokens,
-                    paused=document.paused,
-                )
-                for new in added
-            ],
-            ignore_conflicts=True,
-            batch_size=1000,
-        )
-        # Chunks that were given up before are tried again when their document is.
-        EmbeddingJob.objects.filter(version=version, chunk__document=document).update(
-            attempts=0, lease_until=None
-        )
-        wake_on_commit(embed_chunks_task, version.pk)
+    index = index_of(document.collection)
+    for version in IndexVersion.objects.maintained().filter(index=index, chunking=chunking):
+        chunks, waiting = embedding_queue.enqueue(version, document, chunking)
+        if index is not None and version.pk == index.live_version_id:
+            settling.begin(document, chunks, waiting)
+        if waiting:
+            wake_embedding_on_commit(version.pk)
+    transaction.on_commit(partial(settling.settle, [document.pk]))

@@ -15,7 +15,7 @@ from kb.core.problems import Problem
 from kb.documents import parsing
 from kb.documents.actions import add_document
 from kb.documents.models import Chunk, Document
-from kb.indexes import embedding, providers
+from kb.indexes import embedding, embedding_queue, providers, settling
 from kb.indexes.actions import ensure_default_index
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
@@ -111,11 +111,11 @@ def ingest(
 
 def embed_all(version: IndexVersion, embedder: DescribedEmbedder, progress: Progress) -> None:
     step = progress("Embedding", version.jobs.count())
-    while inputs := embedding.lease(version, most=512):
+    while inputs := embedding_queue.lease(version):
         embedding.embed_batch(version, inputs, embedder)
         for _ in inputs:
             step()
-    embedding.settle()
+    settling.settle()
 
 
 def refuse_failures() -> None:

@@ -22,7 +22,7 @@ from kb.documents.actions import (
 )
 from kb.documents.models import Chunk, Document
 from kb.documents.tasks import SECONDS_PER_TURN, parse_document_task, parse_documents_task
-from kb.indexes import embedding, embedding_table
+from kb.indexes import embedding, embedding_queue, embedding_table, settling
 from kb.indexes.models import EmbeddingJob, Index, PostingBlock, Tombstone
 from kb.indexes.tasks import stopping, sweep_embeddings_task
 from tests.conftest import ingest, load_here, work_off
@@ -62,7 +62,7 @@ def test_invariant_2_one_embedding_or_a_job(alice: User, collection: Collection,
     assert set(EmbeddingJob.objects.values_list("chunk", flat=True)) == chunks
     work_off()
     expected = {
-        chunk.pk: embedding.content_hash(index.live_version.model, chunk.rendered_hash)
+        chunk.pk: embedding_queue.content_hash(index.live_version.model, chunk.rendered_hash)
         for chunk in document.chunks.all()
     }
     assert vectors(index) == expected
@@ -243,9 +243,9 @@ def test_the_audit_repairs_lost_jobs_and_stale_vectors(
         cursor.execute(
             f"UPDATE {index.live_version.table} SET content_hash = 'x' WHERE chunk_id = %s", [second.pk]
         )
-    assert embedding.enqueue_missing(index.live_version) == 2
+    assert embedding_queue.enqueue_missing(index.live_version) == 2
     work_off()
-    assert embedding.enqueue_missing(index.live_version) == 0
+    assert embedding_queue.enqueue_missing(index.live_version) == 0
 
 
 def test_a_chunk_deleted_while_it_is_embedded_leaves_no_vector(
@@ -253,7 +253,7 @@ def test_a_chunk_deleted_while_it_is_embedded_leaves_no_vector(
 ) -> None:
     document = add_document(alice, collection, ContentFile(THREE.encode(), "fruit.txt")).document
     parsing.parse(document.pk, load_here)
-    inputs = embedding.lease(index.live_version)
+    inputs = embedding_queue.lease(index.live_version)
     delete_document(alice, document)
     embedding.embed_batch(index.live_version, inputs)
     assert vectors(index) == {}
@@ -286,8 +286,8 @@ def test_a_poison_document_fails_with_its_reason_and_blocks_nobody(
         parsing.parse(document.pk, load_here)
     embedder = Poisoned(providers.embedder(version.model))
     for _ in range(EmbeddingJob.MOST_ATTEMPTS):
-        embedding.embed_batch(version, embedding.lease(version), embedder)
-        assert embedding.lease(version) == [], "a failed attempt is followed by a pause"
+        embedding.embed_batch(version, embedding_queue.lease(version), embedder)
+        assert embedding_queue.lease(version) == [], "a failed attempt is followed by a pause"
         over = timezone.now() - timedelta(hours=1)
         EmbeddingJob.objects.filter(lease_until__isnull=False).update(lease_until=over)
     good.refresh_from_db()
@@ -321,12 +321,12 @@ def test_a_chunk_whose_worker_died_at_each_attempt_fails_its_document(
     document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
     parsing.parse(document.pk, load_here)
     for _ in range(EmbeddingJob.MOST_ATTEMPTS):
-        assert embedding.lease(index.live_version)
-        embedding.give_up_abandoned()
+        assert embedding_queue.lease(index.live_version)
+        settling.give_up_abandoned()
         document.refresh_from_db()
         assert document.state == Document.State.EMBEDDING, "the last lease still runs"
         EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert not embedding.has_work(index.live_version)
+    assert not embedding_queue.has_work(index.live_version)
     sweep_embeddings_task()
     document.refresh_from_db()
     assert (document.state, document.error_code) == (Document.State.FAILED, "embedding")
@@ -338,7 +338,7 @@ def test_a_chunk_whose_worker_died_at_each_attempt_fails_its_document(
 
 def test_a_job_whose_chunk_is_gone_is_removed(index: Index) -> None:
     EmbeddingJob.objects.create(version=index.live_version, chunk_id=12345, collection_id=1)
-    assert embedding.lease(index.live_version) == []
+    assert embedding_queue.lease(index.live_version) == []
     assert not EmbeddingJob.objects.exists()
 
 

@@ -1,0 +1,140 @@
+"""What the queue means for documents: their embed stage, and when they are ready or have failed.
+
+Only the live version of a document's index counts: a version that is being built holds no document up.
+"""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from kb.documents import stages
+from kb.documents.models import Document, DocumentStage
+from kb.documents.stages import Entry
+from kb.indexes.models import EmbeddingJob, IndexVersion
+
+MOST_GIVEN_UP = 1000
+ABANDONED = "the worker ended several times while it was at it. Look into its log, then retry."
+
+# Each probe is a scalar subquery: the planner cannot make one join over the whole corpus of them.
+# The last chunk is looked at first, since the queue ends with it.
+SETTLE = """
+WITH complete AS (
+    SELECT document.id FROM documents_document document
+    WHERE document.state = 'embedding' AND {which} AND (
+        SELECT 1 FROM indexes_index index JOIN indexes_indexversion live ON live.id = index.live_version_id
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM documents_chunk chunk
+            WHERE chunk.document_id = document.id AND chunk.chunking_id = live.chunking_id AND (
+                SELECT 1 FROM indexes_embeddingjob job WHERE job.version_id = live.id AND job.chunk_id = chunk.id
+            ) IS NOT NULL
+            ORDER BY chunk.ordinal DESC LIMIT 1
+        ) waiting
+        WHERE index.id = coalesce(
+            (SELECT index_id FROM indexes_indexedcollection WHERE collection_id = document.collection_id),
+            (SELECT id FROM indexes_index WHERE is_default)
+        )
+    ) IS NULL
+    ORDER BY document.id FOR NO KEY UPDATE OF document
+)
+UPDATE documents_document SET state = 'ready', updated_at = %(now)s
+WHERE id = ANY(ARRAY(SELECT id FROM complete)) RETURNING id
+"""
+SETTLE_THESE = SETTLE.format(which="document.id = ANY(%(documents)s)")
+SETTLE_ALL = SETTLE.format(which="true")
+
+ADVANCE = """
+WITH locked AS (
+    SELECT stage.id, given.done, given.reused
+    FROM unnest(%(documents)s::uuid[], %(done)s::bigint[], %(reused)s::bigint[]) AS given (id, done, reused)
+    JOIN documents_documentstage stage ON stage.document_id = given.id AND stage.stage = 'embed'
+    ORDER BY stage.document_id FOR NO KEY UPDATE OF stage
+)
+UPDATE documents_documentstage stage SET done = least(stage.done + locked.done, stage.total),
+    reused = least(stage.reused + locked.reused, stage.total), worker = %(worker)s, heartbeat_at = %(now)s
+FROM locked WHERE stage.id = locked.id AND stage.state = 'running'
+    AND EXISTS (SELECT FROM indexes_index WHERE live_version_id = %(version)s)
+"""
+
+
+def begin(document: Document, chunks: int, waiting: int) -> None:
+    """Inside the transaction that writes the jobs: so many of the chunks are still to be embedded."""
+    there = chunks - waiting
+    text_hash = document.current.sha256 if document.current else ""
+    stages.write(
+        [Entry(document.pk, DocumentStage.Stage.EMBED, there, chunks, reused=there, content_hash=text_hash)]
+    )
+
+
+def advance(version: IndexVersion, done: Mapping[UUID, tuple[int, int]]) -> None:
+    """So many more chunks of each document have their vector now, so many of these without work.
+
+    Not in the transaction that writes the vectors: whoever cuts a document anew holds its stage first
+    and waits for its chunks then, a writer of vectors the other way round.
+    """
+    given = {
+        "documents": list(done),
+        "done": [count for count, _ in done.values()],
+        "reused": [reused for _, reused in done.values()],
+        "worker": stages.worker(),
+        "version": version.pk,
+        "now": timezone.now(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(ADVANCE, given)
+
+
+@transaction.atomic
+def settle(document_ids: Iterable[UUID] | None = None) -> int:
+    """Marks documents ready that have no job left for their live version; of `document_ids`, or of all.
+
+    Runs after the commit that removed the jobs: of two workers that finish a document at the same
+    time, the later one sees that nothing is left. What it costs goes by these documents, not by the corpus.
+    """
+    given = {"now": timezone.now(), "documents": list(document_ids or ())}
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLE_ALL if document_ids is None else SETTLE_THESE, given)
+        ready = [document for (document,) in cursor.fetchall()]
+    stages.finish_many(DocumentStage.Stage.EMBED, ready)
+    return len(ready)
+
+
+def tried(chunk_attempts: Mapping[int, int], error: str) -> None:
+    """These chunks could not be embedded, so often by now: after the last attempt their documents have failed."""
+    last = [chunk for chunk, attempts in chunk_attempts.items() if attempts >= EmbeddingJob.MOST_ATTEMPTS]
+    again = {chunk: attempts + 1 for chunk, attempts in chunk_attempts.items() if chunk not in last}
+    for chunk, attempt in again.items():
+        embed_stages().filter(document__chunks=chunk, attempt__lt=attempt).update(attempt=attempt)
+    if last:
+        waited_for = EmbeddingJob.objects.filter(chunk__in=last, version=F("version__index__live_version"))
+        failed(set(waited_for.values_list("chunk__document", flat=True)), error)
+
+
+@transaction.atomic
+def failed(document_ids: set[UUID], error: str) -> None:
+    documents = Document.objects.filter(pk__in=document_ids, state=Document.State.EMBEDDING)
+    ids = list(documents.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+    reason, now = f"Embedding failed: {error}", timezone.now()
+    Document.objects.filter(pk__in=ids).update(
+        state=Document.State.FAILED, error_code="embedding", error=reason, updated_at=now
+    )
+    embed_stages().filter(document__in=ids).update(
+        state=DocumentStage.State.FAILED, error=reason, heartbeat_at=now, finished_at=now
+    )
+
+
+def give_up_abandoned() -> int:
+    """Gives up jobs whose last attempt ended with its worker, which could not say so. Returns how many."""
+    abandoned = EmbeddingJob.objects.filter(
+        attempts__gte=EmbeddingJob.MOST_ATTEMPTS, lease_until__lt=timezone.now()
+    ).order_by("pk")
+    jobs = {job.pk: job for job in abandoned[:MOST_GIVEN_UP]}
+    EmbeddingJob.objects.filter(pk__in=jobs).update(error=ABANDONED, lease_until=None)
+    tried({job.chunk_id: job.attempts for job in jobs.values()}, ABANDONED)
+    return len(jobs)
+
+
+def embed_stages() -> QuerySet[DocumentStage]:
+    return DocumentStage.objects.filter(stage=DocumentStage.Stage.EMBED, state=DocumentStage.State.RUNNING)
