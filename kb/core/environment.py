@@ -55,6 +55,11 @@ VARIABLES = {
         Variable(
             "EMBEDDER", "local", "local: all-MiniLM-L6-v2; hashing: a tiny stand-in for trying things out"
         ),
+        Variable(
+            "EMBED_BACKEND",
+            "auto",
+            "what runs a local model; auto: the fastest, measured at the first start; or one such as torch-float32",
+        ),
     )
 }
 

@@ -1,38 +1,79 @@
 """From a registered `EmbeddingModel` to the embedder that makes its vectors; one instance a process."""
 
 import threading
+import time
+from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
 from openai import OpenAI
 
+from kb.indexes import calibrating
 from kb.indexes.models import EmbeddingModel
 from retrieval.embedders import DescribedEmbedder, ModelCard
+from retrieval.embedders.calibration import Choice
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
 
+LOOK_SECONDS = 30.0  # so soon a process takes up a calibration that another one made
+
+
+@dataclass
+class Held:
+    """A local model that this process holds, how it was chosen to run, and when that was looked up."""
+
+    embedder: LocalEmbedder
+    choice: Choice
+    looked: float
+
+
 _making = threading.Lock()
+_held: dict[tuple[object, ...], Held] = {}
 
 
 def embedder(model: EmbeddingModel) -> DescribedEmbedder:
     """The process's embedder for this model; weights are loaded when it first embeds."""
+    if model.provider == EmbeddingModel.Provider.LOCAL:
+        return local(model)
     with _making:
-        return _made(
-            model.provider, model.name, model.revision, model.weights_sha256, model.dimensions, model.base_url
-        )
+        return _made(model.provider, model.name, model.dimensions, model.base_url)
+
+
+def local(model: EmbeddingModel) -> LocalEmbedder:
+    """On the backend that was chosen. It is replaced when another one has been chosen since: who is at
+    work with the old one ends in peace."""
+    key = (model.name, model.revision, model.weights_sha256, settings.EMBED_BACKEND)
+    with _making:
+        held = _held.get(key)
+        if held and time.monotonic() - held.looked < LOOK_SECONDS:
+            return held.embedder
+    choice = calibrating.choice(model)
+    with _making:
+        held = _held.get(key)
+        if held is None or held.choice != choice:
+            held = _held[key] = Held(loadable(model, choice), choice, 0.0)
+        held.looked = time.monotonic()
+        return held.embedder
+
+
+def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
+    return LocalEmbedder(
+        model.name,
+        revision=model.revision,
+        sha256=model.weights_sha256,
+        backend=choice.backend,
+        batch_size=choice.batch_size,
+        threads=settings.EMBED_THREADS or None,
+        cache=calibrating.graphs(),
+    )
 
 
 @cache
-def _made(  # noqa: PLR0917  # what a cache is keyed by
-    provider: str, name: str, revision: str, weights_sha256: str, dimensions: int, base_url: str
-) -> DescribedEmbedder:
+def _made(provider: str, name: str, dimensions: int, base_url: str) -> DescribedEmbedder:
     match provider:
         case EmbeddingModel.Provider.HASHING:
             return HashingEmbedder(dimensions)
-        case EmbeddingModel.Provider.LOCAL:
-            threads = settings.EMBED_THREADS or None
-            return LocalEmbedder(name, revision=revision, sha256=weights_sha256, threads=threads)
         case EmbeddingModel.Provider.OPENAI:
             client = OpenAI(base_url=base_url, api_key=settings.LLM_API_KEY or "none")
             return OpenAIEmbedder(client, name, dimensions=dimensions)

@@ -38,7 +38,7 @@ _PARAGRAPHS = (
 _LENGTHS = (140, 70, 110, 15, 140, 90, 125, 40, 140, 100)  # in words; about 200 tokens at most
 
 
-def sample(count: int = 30) -> list[str]:
+def sample(count: int = 24) -> list[str]:
     """Texts as chunks are: most of them long, some short, no two alike; always the same ones."""
     words = " ".join(_PARAGRAPHS).split()
     endless = words * 2
@@ -110,11 +110,13 @@ def choose(measurements: Iterable[Measurement], current: Backend | None = None) 
     return Choice(chosen.backend, chosen.batch_size)
 
 
-def verdict(made: Measurement, choice: Choice) -> str:
-    """Why a backend was chosen or not, for people."""
+def verdict(made: Measurement, choice: Choice, rate_chosen: float) -> str:
+    """Why a backend was chosen or not, for people; `rate_chosen` is the chosen one's."""
     if made.refused:
         return made.refused
-    return "chosen" if made.backend == choice.backend else "not clearly faster"
+    if made.backend == choice.backend:
+        return "chosen"
+    return "slower" if made.rate < rate_chosen else "not clearly faster"
 
 
 def candidates(machine: Machine) -> Sequence[Backend]:
