@@ -3,11 +3,13 @@
 import hashlib
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
@@ -97,6 +99,17 @@ def remove_unused_on_commit(hashes: set[str]) -> None:
     transaction.on_commit(lambda: [remove_unused(content_hash) for content_hash in hashes])
 
 
+def sweep_arriving() -> int:
+    """Removes what a killed web process had received of uploads. Returns how many."""
+    removed, arriving = 0, Path(settings.FILE_UPLOAD_TEMP_DIR)
+    for path in arriving.iterdir() if arriving.is_dir() else ():
+        with suppress(FileNotFoundError):  # its upload has ended since it was listed
+            if time.time() - path.stat().st_mtime > YOUNG.total_seconds():
+                path.unlink()
+                removed += 1
+    return removed
+
+
 def stored() -> Iterator[str]:
     """The names of all originals, half-written ones included."""
     if not default_storage.exists(ORIGINALS):
@@ -108,7 +121,7 @@ def stored() -> Iterator[str]:
 
 def sweep() -> int:
     """Removes files that no revision holds: what a killed upload or deletion left. Returns how many."""
-    removed = 0
+    removed = sweep_arriving()
     for name in stored():
         try:
             age = timezone.now() - default_storage.get_modified_time(name)

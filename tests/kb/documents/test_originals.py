@@ -77,3 +77,14 @@ def test_the_sweep_removes_what_is_old_and_held_by_nobody(
     assert originals.sweep() == 2
     assert {str(path) for path in kept()} == {default_storage.path(name) for name in (held, young)}
     assert not default_storage.exists(half)
+
+
+def test_the_sweep_removes_what_killed_uploads_left(tmp_path: Path, settings, db: None) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "uploads"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir()
+    left, arriving = (settings.FILE_UPLOAD_TEMP_DIR / name for name in ("left.upload", "arriving.upload"))
+    for path in (left, arriving):
+        path.write_bytes(b"half a file")
+    os.utime(left, (0, 0))
+    assert originals.sweep() == 1
+    assert (left.exists(), arriving.exists()) == (False, True)
