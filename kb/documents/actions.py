@@ -53,7 +53,7 @@ def add_document(
         paused = adding.hold_collection(collection.pk)
         same = adding.same_file(actor, collection, content_hash)
         if same is not None and same.collection_id == collection.pk:
-            return Added(taken_up_again(actor, same), created=False)
+            return Added(taken_up_again(actor, same, upload), created=False)
         document = adding.create(
             actor, collection, file, name, content_hash, paused=paused, upload=upload, same_as=same
         )
@@ -62,12 +62,20 @@ def add_document(
     return Added(document, created=True)
 
 
-def taken_up_again(actor: User, document: Document) -> Document:
-    """The document, queued anew if its work had ended without success."""
+def taken_up_again(actor: User, document: Document, upload: Upload | None) -> Document:
+    """The document; if its work had ended without success, queued anew, with the upload that asks for it."""
     locked = Document.objects.select_for_update().filter(pk=document.pk).first()
     if locked is None or locked.state not in ENDED_WITHOUT_SUCCESS:
         return locked or document
+    move_to(locked, upload)
     return again(actor, locked, "retry", locked.incoming or locked.current)
+
+
+def move_to(document: Document, upload: Upload | None) -> None:
+    """Has the document be watched with the upload by which it was put in last."""
+    if upload is not None and document.upload_id != upload.pk:
+        document.upload = upload
+        document.save(update_fields=["upload"])
 
 
 def open_upload(actor: User, collection: Collection, origin: str, name: str = "") -> Upload:
@@ -84,7 +92,11 @@ def open_upload(actor: User, collection: Collection, origin: str, name: str = ""
 
 
 def replace_document(
-    actor: User, document: Document, file: File[bytes], filename: str | None = None
+    actor: User,
+    document: Document,
+    file: File[bytes],
+    filename: str | None = None,
+    upload: Upload | None = None,
 ) -> Document:
     """Queues a new revision; the present one goes on serving until the new one is parsed."""
     must_edit(actor, document.collection)
@@ -96,6 +108,7 @@ def replace_document(
         locked = locked_document(document)
         number = adding.next_number(locked)
         revision = adding.add_revision(actor, locked, file, content_hash, name=name, number=number)
+        move_to(locked, upload)
         adding.queue(locked, revision, paused=paused)
         record(actor, "replace", locked, filename=name)
         wake_parsing_on_commit(document.collection_id)
@@ -103,7 +116,11 @@ def replace_document(
 
 
 def add_or_replace_document(
-    actor: User, collection: Collection, file: File[bytes], filename: str | None = None
+    actor: User,
+    collection: Collection,
+    file: File[bytes],
+    filename: str | None = None,
+    upload: Upload | None = None,
 ) -> Added:
     """As `add_document`, but a file whose name the collection knows replaces that document.
 
@@ -117,12 +134,12 @@ def add_or_replace_document(
             "ambiguous", f"Several documents are called {name}: replace the one you mean on its page.", 409
         )
     if not named:
-        return add_document(actor, collection, file, name)
+        return add_document(actor, collection, file, name, upload)
     [document] = named
     same = adding.holding(originals.sha256(file)).filter(pk=document.pk)
     if same.exclude(state__in=ENDED_WITHOUT_SUCCESS).exists():
         return Added(document, created=False)
-    return Added(replace_document(actor, document, file, name), created=True)
+    return Added(replace_document(actor, document, file, name, upload), created=True)
 
 
 @transaction.atomic

@@ -9,8 +9,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from kb.core.models import Collection, Heartbeat, User
+from kb.documents.actions import Added, add_document
 from kb.documents.management.commands import ingest as command
-from kb.documents.models import Document
+from kb.documents.models import Document, Upload
 from kb.indexes.models import Index
 from tests.conftest import work_off
 
@@ -106,6 +107,116 @@ def test_waiting_ends_with_the_work(
     monkeypatch.setattr(command.time, "sleep", lambda seconds: work_off())
     report = run("ingest", str(folder / "a.txt"), "--wait")
     assert (report["states"], report["failed"]) == ({"ready": 1}, [])
+
+
+def states(report: dict) -> tuple[int, int]:
+    return report["documents"], report["known"]
+
+
+def test_what_is_put_in_is_one_upload_and_what_is_known_none(admin: User, index: Index, folder: Path) -> None:
+    report = run("ingest", str(folder))
+    upload = Upload.objects.get()
+    assert (report["upload"], upload.origin, upload.name) == (str(upload.pk), "command", str(folder))
+    assert upload.documents.count() == 2
+    work_off()
+    assert (states(run("ingest", str(folder))), Upload.objects.count()) == ((2, 2), 1)
+    assert (states(run("ingest", "--replace", str(folder))), Upload.objects.count()) == ((2, 2), 1)
+
+
+class Stopping:
+    """`add_document` until Ctrl-C is pressed at some file."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, *arguments: object, **named: object) -> Added:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return add_document(*arguments, **named)
+
+
+@pytest.fixture
+def three_hundred(tmp_path: Path) -> Path:
+    for number in range(300):
+        below = tmp_path / "many" / str(number % 7)
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{number}.txt").write_text(f"Text number {number}.")
+    return tmp_path / "many"
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(
+    admin: User, index: Index, three_hundred: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, errors = StringIO(), StringIO()
+    monkeypatch.setattr(command, "add_document", Stopping(120))
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest", str(three_hundred), stdout=out, stderr=errors)
+    assert ended.value.code == 130
+    assert "120 of 300 files are through. Run the same command again" in errors.getvalue()
+    assert "120 queued" in out.getvalue()
+    counting = Stopping(-1)
+    monkeypatch.setattr(command, "add_document", counting)
+    report = run("ingest", str(three_hundred))
+    assert (report["documents"], report["known"], report["states"]) == (300, 120, {"queued": 300})
+    assert -1 - counting.left == 180, "what was in was not even offered"
+    assert Upload.objects.get().documents.count() == 300
+
+
+def test_ctrl_c_while_waiting_leaves_the_work_to_the_workers(
+    admin: User, index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", stop)
+    errors = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest", str(folder), "--wait", stdout=StringIO(), stderr=errors)
+    assert ended.value.code == 130
+    assert "All 2 files are put in; the workers go on" in errors.getvalue()
+
+
+def test_no_more_wait_than_may(
+    admin: User, index: Index, three_hundred: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = []
+
+    def work(seconds: float) -> None:
+        most.append(Document.objects.filter(state="queued").count())
+        Document.objects.update(state="ready")
+
+    monkeypatch.setattr(command, "MOST_WAITING", 100)
+    monkeypatch.setattr(command.time, "sleep", work)
+    report = run("ingest", str(three_hundred))
+    assert report["documents"] == 300
+    assert most == [100, 100, 100]
+
+
+def test_what_is_not_put_in_for_want_of_workers_is_told(
+    admin: User, index: Index, three_hundred: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "MOST_WAITING", 100)
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0)
+    with pytest.raises(CommandError, match="100 documents wait, and the other files are not put in yet"):
+        call_command("ingest", str(three_hundred), stdout=StringIO(), stderr=StringIO())
+
+
+def test_a_failed_file_is_taken_up_again_and_told_again(admin: User, index: Index, tmp_path: Path) -> None:
+    (tmp_path / "blank.txt").write_text("  \n")
+    for _ in range(2):
+        run("ingest", str(tmp_path))
+        work_off()
+    document = Document.objects.get()
+    assert (document.state, document.upload) == ("failed", Upload.objects.order_by("-created_at").first())
+
+
+def test_the_database_is_asked_a_bounded_number_of_times_about_known_files(
+    admin: User, index: Index, three_hundred: Path, django_assert_max_num_queries: object
+) -> None:
+    run("ingest", str(three_hundred))
+    with django_assert_max_num_queries(20):
+        assert run("ingest", str(three_hundred))["known"] == 300
 
 
 @pytest.mark.parametrize(

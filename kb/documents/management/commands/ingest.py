@@ -5,7 +5,6 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,14 @@ from kb.core.models import Collection, User
 from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.documents.actions import Added, add_document, add_or_replace_document
-from kb.documents.models import Document
-from kb.documents.uploading import Tally, files, unfinished
+from kb.documents.models import Upload
+from kb.documents.uploading import Ingestion, Tally, files
 
 DEFAULT_NAME = "Library"
 PATIENCE_SECONDS = 60
+MOST_WAITING = 5000
+LOOK_EVERY_SECONDS = 0.5
+INTERRUPTED = 130  # as shells call what Ctrl-C ended
 
 
 class Command(BaseCommand):
@@ -51,57 +53,109 @@ class Command(BaseCommand):
         try:
             actor = acting(options["username"])
             collection = chosen(actor, options["collection"])
-            put = add_or_replace_document if options["replace"] else add_document
-            tally = self.upload(partial(put, actor, collection), options["paths"])
-            if options["wait"]:
-                self.wait(tally)
+            ingestion = Ingestion(actor, collection, ", ".join(map(str, options["paths"])))
+            interrupted = self.work(ingestion, options)
+            ingestion.close()
         except Problem as problem:
             raise CommandError(problem.message) from problem
-        report = reported(tally, collection)
+        report = reported(ingestion) | ({"interrupted": True} if interrupted else {})
         self.tell(report, options["json"])
+        if interrupted:
+            self.stderr.write(interrupted)
+            sys.exit(INTERRUPTED)
         if report["failed"]:
             sys.exit(1)
 
-    def upload(self, put: Callable[[File[bytes]], Added], paths: list[Path]) -> Tally:
-        tally = Tally()
-        for path in tqdm(files(paths, tally), desc="Uploading", unit="file", file=sys.stderr, disable=None):
+    def work(self, ingestion: Ingestion, options: dict[str, Any]) -> str:
+        """Everything, or what there was time for: then what to say about the rest."""
+        # Counted first, for the time that remains: looking costs next to nothing beside storing.
+        total = sum(1 for _ in files(options["paths"], Tally()))
+        try:
+            self.put_in(ingestion, options["paths"], options["replace"], total)
+        except KeyboardInterrupt:
+            return (
+                f"Stopped: {ingestion.tally.seen:,} of {total:,} files are through. Run the same command again "
+                "to go on: what the collection holds is recognised and passed over."
+            )
+        if options["wait"]:
             try:
-                with path.open("rb") as opened:
-                    added = put(File(opened, name=path.name))
-            except Problem as problem:
-                tally.refused.append((path, problem.code, problem.message))
-            except OSError as error:
-                tally.refused.append((path, "unreadable", f"{path} cannot be read: {error.strerror}."))
-            else:
-                tally.known += not added.created
-                tally.documents[added.document.pk] = path
-        return tally
+                self.wait(ingestion)
+            except KeyboardInterrupt:
+                return f"All {total:,} files are put in; the workers go on without this command."
+        return ""
 
-    def wait(self, tally: Tally) -> None:
+    def put_in(self, ingestion: Ingestion, paths: list[Path], replace: bool, total: int) -> None:
+        def put(file: File[bytes], upload: Upload) -> Added:
+            action = add_or_replace_document if replace else add_document
+            return action(ingestion.actor, ingestion.collection, file, upload=upload)
+
+        room = MOST_WAITING - ingestion.at_work()
+        with tqdm(total=total, desc="Putting in", unit="file", file=sys.stderr, disable=None) as bar:
+            for added in ingestion.put_in(files(paths, ingestion.tally), put, look_first=not replace):
+                bar.update(ingestion.tally.seen - bar.n)
+                room -= added
+                if room <= 0:
+                    room = self.until_there_is_room(ingestion, bar)
+
+    def until_there_is_room(self, ingestion: Ingestion, bar: "tqdm[Any]") -> int:
+        """Waits until a fifth of what may wait is done; returns for how many documents there is room then."""
+        told = False
+        waiting = ingestion.at_work()
+        patience = Patience()
+        while waiting > 0.8 * MOST_WAITING:
+            if not told and not bar.disable:
+                bar.write(
+                    f"{waiting:,} documents wait to be read and embedded: going on when there are fewer."
+                )
+                told = True
+            patience.look(
+                f"No worker is running; {waiting:,} documents wait, and the other files are not put in yet. "
+                "Start one with `manage.py up`, then run the same command again."
+            )
+            time.sleep(LOOK_EVERY_SECONDS)
+            waiting = ingestion.at_work()
+        return MOST_WAITING - waiting
+
+    def wait(self, ingestion: Ingestion) -> None:
         """Until nothing is at work any more; gives up where no worker shows itself."""
-        total, last_seen = len(tally.documents), time.monotonic()
+        total, patience = ingestion.at_work(), Patience()
         with tqdm(total=total, desc="Working off", unit="document", file=sys.stderr, disable=None) as bar:
-            while left := unfinished(tally.documents):
-                bar.update(total - left - bar.n)
-                if workers_alive("parse") and workers_alive("embed"):
-                    last_seen = time.monotonic()
-                elif time.monotonic() - last_seen > PATIENCE_SECONDS:
-                    raise CommandError(
-                        f"No worker is running; {left} documents stay in the queue. Start one with `manage.py up`."
-                    )
-                time.sleep(0.5)
+            while left := ingestion.at_work():
+                bar.update(max(total - left - bar.n, 0))
+                patience.look(
+                    f"No worker is running; {left} documents stay in the queue. Start one with `manage.py up`."
+                )
+                time.sleep(LOOK_EVERY_SECONDS)
             bar.update(total - bar.n)
 
     def tell(self, report: dict[str, Any], as_json: bool) -> None:
         if as_json:
             self.stdout.write(json.dumps(report, ensure_ascii=False))
             return
-        states = ", ".join(f"{count} {state}" for state, count in report["states"].items()) or "no document"
+        states = ", ".join(f"{count} {state}" for state, count in report["states"].items()) or "nothing new"
         self.stdout.write(
             f"{report['collection']}: {states}; {report['known']} were known, {report['skipped']} skipped."
         )
         for failure in report["failed"]:
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
+        if report["failures"] > len(report["failed"]):
+            self.stdout.write(f"  … and {report['failures'] - len(report['failed'])} more.")
+
+
+class Patience:
+    """Bears it for a while that no worker is to be seen, then raises CommandError."""
+
+    def __init__(
+        self, seen: Callable[[], bool] = lambda: workers_alive("parse") and workers_alive("embed")
+    ) -> None:
+        self.seen = seen
+        self.last_seen = time.monotonic()
+
+    def look(self, complaint: str) -> None:
+        if self.seen():
+            self.last_seen = time.monotonic()
+        elif time.monotonic() - self.last_seen > PATIENCE_SECONDS:
+            raise CommandError(complaint)
 
 
 def chosen(actor: User, slug: str | None) -> Collection:
@@ -122,23 +176,21 @@ def chosen(actor: User, slug: str | None) -> Collection:
     return create_collection(actor, DEFAULT_NAME)
 
 
-def reported(tally: Tally, collection: Collection) -> dict[str, Any]:
+def reported(ingestion: Ingestion) -> dict[str, Any]:
     """What became of everything, for people and programs."""
-    documents = list(
-        Document.objects.filter(pk__in=tally.documents).only("pk", "state", "error", "error_code")
-    )
-    states = [document.state for document in documents]
-    failed = [
-        {"path": str(tally.documents[document.pk]), "code": document.error_code, "message": document.error}
-        for document in documents
-        if document.state == Document.State.FAILED
-    ]
+    tally, states = ingestion.tally, ingestion.states()
     refused = [{"path": str(path), "code": code, "message": message} for path, code, message in tally.refused]
+    failed = [
+        {"path": document.filename, "code": document.error_code, "message": document.error}
+        for document in ingestion.failed()
+    ]
     return {
-        "collection": collection.slug,
-        "documents": len(documents),
-        "states": {state: states.count(state) for state in sorted(set(states))},
+        "collection": ingestion.collection.slug,
+        "upload": str(ingestion.upload.pk) if ingestion.upload else None,
+        "documents": tally.put + tally.known,
+        "states": states,
         "known": tally.known,
         "skipped": tally.skipped,
         "failed": refused + failed,
+        "failures": tally.refusals + states.get("failed", 0),
     }

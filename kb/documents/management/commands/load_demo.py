@@ -29,7 +29,7 @@ class Command(BaseCommand):
             description="The Footnote handbook and a field guide to embeddings and retrieval.",
             visibility=Collection.Visibility.SIGNED_IN,
         )
-        paths = list(files([CORPUS / "handbook", CORPUS / "guide"], Tally()))
+        paths = sorted(files([CORPUS / "handbook", CORPUS / "guide"], Tally()))
         for path in paths:
             with path.open("rb") as opened:
                 add_document(actor, collection, File(opened, name=path.name))
