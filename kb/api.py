@@ -17,6 +17,7 @@ from kb.core import problem_json
 from kb.core.problems import Problem
 from kb.core.schemas import ProblemOut
 from kb.documents import api as documents
+from kb.documents import api_sources as sources
 from kb.documents import api_work
 from kb.indexes import api as indexes
 from kb.search import api as search
@@ -98,6 +99,7 @@ api = FootnoteAPI(
 problem_json.install(api)
 api.add_router("/collections", core.router)
 api.add_router("", documents.router)
+api.add_router("", sources.router)
 api.add_router("", api_work.router)
 api.add_router("", search.router)
 api.add_router("", indexes.router)

@@ -305,6 +305,21 @@ class Chunk(models.Model):
         return f"Chunk {self.pk}"
 
 
+class SourceQuerySet(models.QuerySet["Source"]):
+    def visible_to(self, user: Reader) -> Self:
+        """Where a collection is fed from is for those to know who may feed it."""
+        return self.filter(collection__in=Collection.objects.editable_by(user))
+
+    def with_counts(self) -> Self:
+        """Each with `page_count`, `failed` pages and `vanished` ones."""
+        vanished = models.Q(pages__vanished_at__isnull=False)
+        return self.annotate(
+            page_count=models.Count("pages"),
+            failed=models.Count("pages", filter=~models.Q(pages__error="") & ~vanished),
+            vanished=models.Count("pages", filter=vanished),
+        )
+
+
 class Source(models.Model):
     """Something on the web that a collection is fed from, again and again: a page, a sitemap or a feed.
 
@@ -354,6 +369,8 @@ class Source(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = SourceQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "id"]

@@ -112,18 +112,17 @@ def sooner(source: Source, every: timedelta) -> None:
     Source.objects.filter(pk=source.pk, next_at__gt=latest).update(next_at=latest)
 
 
-@transaction.atomic
 def pause_source(actor: User, source: Source) -> Source:
     """Nothing of it is fetched until it is resumed; what was fetched stays searchable."""
     return set_paused(actor, source, paused=True)
 
 
-@transaction.atomic
 def resume_source(actor: User, source: Source) -> Source:
     """Goes on; what became due meanwhile is fetched at once."""
     return set_paused(actor, source, paused=False)
 
 
+@transaction.atomic
 def set_paused(actor: User, source: Source, *, paused: bool) -> Source:
     found = governed(actor, source)
     Source.objects.filter(pk=found.pk).update(paused=paused)

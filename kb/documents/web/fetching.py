@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from ssl import SSLContext
+from ssl import SSLContext, create_default_context
 
+import certifi
 import httpcore
-import httpx
 
 from kb.documents.web.addresses import BadAddress, Verdict, WebAddress, joined, web_address, why_not_public
 from kb.documents.web.connecting import Allowance, CheckedBackend, Resolver, TooMuch, system_resolver
@@ -37,7 +37,7 @@ WhyNot = Callable[[str, str], str | None]
 
 @cache
 def trusted_authorities() -> SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
+    return create_default_context(cafile=certifi.where())
 
 
 @dataclass(frozen=True)
