@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 
 from kb.core.beating import beat
 from kb.indexes.models import Calibration, EmbeddingModel, IndexVersion
@@ -120,6 +120,26 @@ def keep(model: EmbeddingModel, made: Sequence[Measurement], current: Backend | 
     )
     logger.info("%s runs on %s, in batches of %s", model, decided.backend, decided.batch_size)
     return kept
+
+
+def known() -> list[Calibration]:
+    """All calibrations of this database with their models; none where it has no such table yet."""
+    try:
+        with transaction.atomic():
+            return list(Calibration.objects.select_related("model"))
+    except ProgrammingError:
+        return []
+
+
+def carry(calibrations: Iterable[Calibration], model: EmbeddingModel, pulse: Pulse) -> None:
+    """Takes along what another database knew of the same model, and measures what is not known."""
+    if not wanted(model):
+        return
+    for kept in calibrations:
+        if (kept.model.name, kept.model.weights_sha256) == (model.name, model.weights_sha256):
+            kept.pk, kept.model = None, model
+            kept.save(force_insert=True)
+    calibrate(model, pulse)
 
 
 @contextmanager

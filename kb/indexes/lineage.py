@@ -9,9 +9,9 @@ from django.db import connection
 from psycopg import sql
 
 from kb.documents.models import Chunk
+from kb.indexes.embedding_queue import content_hash
 from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
 from kb.indexes.placing import index_of
-from kb.indexes.embedding_queue import content_hash
 
 State = Literal["embedded", "outdated", "waiting", "missing"]
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from kb.core.waking import wake
-from kb.indexes import embedding, embedding_queue, settling
+from kb.indexes import calibrating, embedding, embedding_queue, settling
 from kb.indexes.models import IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,10 @@ def embed_chunks_task(version_id: int) -> None:
     """Works on a version's queue; a second task for the same version finds other jobs, or none."""
     forget_wake(version_id)  # before the first look: what comes after it sends a new message
     version = IndexVersion.objects.maintained().select_related("model").filter(pk=version_id).first()
-    if version is not None and embedding.embed_for(version, SECONDS_PER_TASK, stopping):
+    if version is None:
+        return
+    calibrating.ensure(version.model)
+    if embedding.embed_for(version, SECONDS_PER_TASK, stopping):
         wake_embedding(version_id)
 
 

@@ -15,7 +15,7 @@ from kb.core.problems import Problem
 from kb.documents import parsing
 from kb.documents.actions import add_document
 from kb.documents.models import Chunk, Document
-from kb.indexes import embedding, embedding_queue, providers, settling
+from kb.indexes import calibrating, embedding, embedding_queue, providers, settling
 from kb.indexes.actions import ensure_default_index
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
@@ -67,7 +67,7 @@ class Ingested:
 
 def evaluate_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> dict[str, Any]:
     """The report on a BEIR collection; leaves nothing behind but the cache."""
-    with scratch():
+    with calibrated_scratch():
         ingested = ingest(dataset.name, files(dataset.corpus), len(dataset.corpus), cache, progress)
         queries = judged(dataset)
         arms = scored(ingested, queries, progress)
@@ -77,7 +77,7 @@ def evaluate_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> d
 def evaluate_demo(cache: Path | None, progress: Progress) -> dict[str, Any]:
     """The report on the demo questions: how well they are found, and which are rightly declined."""
     questions = demo_questions()
-    with scratch():
+    with calibrated_scratch():
         contents = list(demo_files())
         ingested = ingest("demo", contents, len(contents), cache, progress)
         answerable = {question.id: question for question in questions if question.documents}
@@ -86,6 +86,16 @@ def evaluate_demo(cache: Path | None, progress: Progress) -> dict[str, Any]:
         trials = tried(ingested, questions, progress)
         product = ExtractiveAnswerer(ingested.embedder).threshold
         return report("demo", ingested, arms, judgements) | {"declining": declining(trials, product)}
+
+
+@contextmanager
+def calibrated_scratch() -> Iterator[None]:
+    """A scratch database with the default index, whose model runs on what it was calibrated to at home."""
+    known = calibrating.known()
+    with scratch():
+        version = IndexVersion.objects.select_related("model").get(index=ensure_default_index())
+        calibrating.carry(known, version.model, bool)
+        yield
 
 
 def ingest(
@@ -146,12 +156,15 @@ def scored(ingested: Ingested, queries: Mapping[str, str], progress: Progress) -
 def report(
     name: str, ingested: Ingested, arms: Mapping[str, Arm], judgements: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
+    card = ingested.embedder.describe()
     return {
         "dataset": name,
         "documents": len(ingested.corpus.names),
         "chunks": len(ingested.corpus.documents),
         "queries": len(judgements),
         "model": ingested.version.model.name,
+        "backend": card.backend,
+        "number_format": card.number_format,
         "arms": {arm: figures(arms[arm], judgements) for arm in ARMS},
     }
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
-from kb.indexes import calibrating, pools, providers
+from kb.indexes import calibrating, pools, providers, tasks
 from kb.indexes.actions import first_version, register
 from kb.indexes.calibrating import CalibrationFailed, alone, calibrate, choice, ensure
 from kb.indexes.models import Calibration, EmbeddingModel, Index
@@ -256,3 +256,39 @@ def test_the_command_says_why_nothing_works(served: EmbeddingModel, measuring: M
     measuring.found = [Measurement(TORCH, {}, None, "no files")]
     with pytest.raises(CommandError, match="no files"):
         command()
+
+
+# Evaluations --------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_takes_along_what_is_known_of_its_model(
+    model: EmbeddingModel, measuring: Measuring
+) -> None:
+    kept(model, OPENVINO_BFLOAT16, size=16)
+    known = calibrating.known()
+    Calibration.objects.all().delete()  # as in the scratch database
+    calibrating.carry(known, model, bool)
+    assert choice(model) == Choice(OPENVINO_BFLOAT16, 16)
+    assert not measuring.calls
+
+
+def test_an_evaluation_measures_what_is_not_known(model: EmbeddingModel, measuring: Measuring) -> None:
+    other = EmbeddingModel.objects.create(provider="local", name="other", dimensions=8, max_tokens=9)
+    calibrating.carry([kept(other, TORCH)], model, bool)
+    assert measuring.calls == 1
+
+
+def test_a_database_without_tables_knows_nothing(db: None) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE indexes_calibration RENAME TO elsewhere")
+        assert calibrating.known() == []
+        transaction.set_rollback(True)
+
+
+def test_the_workers_task_calibrates_before_it_embeds(
+    served: EmbeddingModel, measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(tasks.embedding, "embed_for", lambda *_: seen.append(measuring.calls))
+    tasks.embed_chunks_task(served.versions.get().pk)
+    assert seen == [1]
