@@ -1,5 +1,6 @@
 """Where a chunk's vectors came from: the document and text, the model, and the making of each vector."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,9 +11,11 @@ from psycopg import sql
 
 from kb.documents.models import Chunk
 from kb.indexes.embedding_queue import content_hash
-from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
+from kb.indexes.models import Calibration, EmbeddingJob, EmbeddingModel, IndexVersion
 from kb.indexes.placing import index_of
+from retrieval.embedders.calibration import LEAST_COSINE
 
+EXACT = "float32"
 State = Literal["embedded", "outdated", "waiting", "missing"]
 
 
@@ -56,6 +59,19 @@ class Making:
     backend: str
     number_format: str
     content_sha256: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """How many vectors of a version one backend made in one number format.
+
+    `cosine` is how near such vectors are at least to those in float32; None where nobody measured it.
+    """
+
+    backend: str
+    number_format: str
+    vectors: int
+    cosine: float | None
 
 
 @dataclass(frozen=True)
@@ -156,3 +172,46 @@ def model_card(model: EmbeddingModel) -> Model:
         pooling=model.pooling,
         training_set_sha256=str(model.training.get("training_set_sha256", "")),
     )
+
+
+def formats(version: IndexVersion) -> list[Format]:
+    """What made the version's vectors, the most frequent first. Reads the whole table."""
+    statement = sql.SQL(
+        "SELECT backend, number_format, count(*) FROM {} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+    ).format(sql.Identifier(version.table))
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall()
+    near = cosines(version.model)
+    return [Format(*row, cosine=cosine_of(row[0], row[1], near)) for row in rows]
+
+
+def cosines(model: EmbeddingModel) -> dict[tuple[str, str], float]:
+    """The least cosine to float32 that each backend and number format was measured to have, on any machine."""
+    near: dict[tuple[str, str], float] = {}
+    for measured in Calibration.objects.filter(model=model).values_list("measured", flat=True):
+        for row in measured:
+            if row["cosine"] is not None:
+                key = row["backend"], row["number_format"]
+                near[key] = min(row["cosine"], near.get(key, 1.0))
+    return near
+
+
+def cosine_of(backend: str, number_format: str, near: Mapping[tuple[str, str], float]) -> float | None:
+    """As measured; float32 is what others are compared with, and needs no measuring."""
+    return near.get((backend, number_format), 1.0 if number_format == EXACT else None)
+
+
+def mixed(formats: Sequence[Format]) -> str:
+    """Why a version's vectors should not stand beside each other; empty where they may.
+
+    Vectors of one kind fit each other whatever they are. Of several kinds, each must be near float32:
+    then they are near each other.
+    """
+    if len(formats) < 2:
+        return ""
+    doubtful = [one for one in formats if one.cosine is None or one.cosine < LEAST_COSINE]
+    if not doubtful:
+        return ""
+    names = ", ".join(f"{one.backend} {one.number_format}" for one in doubtful)
+    return f"Vectors are mixed that may not be comparable: how near {names} is to float32 is not known, or not enough."

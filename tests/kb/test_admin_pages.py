@@ -10,9 +10,12 @@ from kb.core.auditing import record
 from kb.core.models import Heartbeat
 from kb.documents.actions import open_upload
 from kb.documents.models import Document
-from kb.indexes.models import EmbeddingJob
+from kb.indexes.models import Calibration, EmbeddingJob
 from kb.search.answers import ask
 from kb.search.models import Interaction, Query, RetrievalProfile
+from retrieval.embedders.backends import TORCH
+from retrieval.embedders.calibration import Measurement
+from retrieval.embedders.measuring import to_json
 from tests.conftest import ingest
 
 # The arms of the search see only what is committed.
@@ -22,7 +25,7 @@ TEXT = "# Bees\n\nThe waggle dance tells the other bees the direction and the di
 PAGES = {
     "core_user", "core_invitation", "core_collection", "core_apikey", "core_auditentry", "core_heartbeat",
     "documents_document", "documents_chunk", "documents_upload", "indexes_embeddingmodel", "indexes_index",
-    "indexes_indexversion",
+    "indexes_indexversion", "indexes_calibration",
     "indexes_embeddingjob", "search_query", "search_answer", "search_retrievalprofile",
 }  # fmt: skip
 ADDED_TO = {"core_user", "core_invitation", "core_collection", "core_apikey", "documents_document",
@@ -46,6 +49,11 @@ def filled(admin, alice, collection, index):
         attempts=2,
         error="lost",
     )
+    Calibration.objects.create(
+        model=index.live_version.model, machine="0" * 64, described="two cores", backend="torch",
+        number_format="float32", batch_size=8,
+        measured=[to_json(Measurement(TORCH, {8: 20.0}, 1.0)) | {"verdict": "chosen"}],
+    )  # fmt: skip
     answer = list(ask(alice, "What does the waggle dance tell?"))[-1].answer
     Interaction.objects.create(answer=answer, user=alice, kind="helpful")
     return document

@@ -6,9 +6,11 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
 
 from kb.core.admin.base import ReadOnly, ReadOnlyInline, display
 from kb.indexes import embedding_table
+from kb.indexes.lineage import formats, mixed
 from kb.indexes.models import EmbeddingJob, Index, IndexTransition, IndexVersion
 
 STATE_COLOURS = {
@@ -54,9 +56,10 @@ class IndexVersionAdmin(ReadOnly[IndexVersion]):
     list_filter = ["state", "index", "model"]
     list_select_related = ["index", "model"]
     inlines = [TransitionInline]
-    readonly_fields = ("vectors", "jobs_left", "size", "table_name")
+    readonly_fields = ("vectors", "number_formats", "jobs_left", "size", "table_name")
     fields = (
-        "index", "number", "state", "model", "chunking", ("vectors", "jobs_left"), ("size", "table_name"),
+        "index", "number", "state", "model", "chunking", ("vectors", "jobs_left"), "number_formats",
+        ("size", "table_name"),
         ("dimensions", "storage"), ("hnsw_m", "hnsw_ef_construction", "hnsw_ef_search"), "created_at",
     )  # fmt: skip
 
@@ -76,6 +79,13 @@ class IndexVersionAdmin(ReadOnly[IndexVersion]):
         if version.state == IndexVersion.State.DROPPED:
             return "dropped"
         return f"{embedding_table.count(version):,}"
+
+    @display(description="Made by")
+    def number_formats(self, version: IndexVersion) -> str:
+        if version.state == IndexVersion.State.DROPPED:
+            return "–"
+        found = formats(version)
+        return render_to_string("admin/indexes/formats.html", {"formats": found, "mixed": mixed(found)})
 
     @display(description="Size with its indexes")
     def size(self, version: IndexVersion) -> str:
