@@ -36,7 +36,7 @@ def _delimiter(source: str) -> str:
 
 def _evenness(sample: str, delimiter: str) -> float:
     """How many rows have the commonest number of columns, weighed by that number; 0 for one column."""
-    counts = Counter(len(row) for row in _rows(sample, delimiter) if row)
+    counts = Counter(len(row) for row in _rows(sample, delimiter))
     if not counts:
         return 0.0
     columns, rows = max(counts.items(), key=lambda item: (item[1], item[0]))
@@ -57,7 +57,8 @@ def _rows(source: str, delimiter: str) -> Iterator[list[str]]:
             return
         if any(len(cell) > _LONGEST_FIELD for cell in row):
             break
-        yield [one_line(cell) for cell in row]
+        if row:  # an empty line is a line end too many
+            yield [one_line(cell) for cell in row]
         done = reader.line_num
-    for line in lines[done:]:
+    for line in filter(None, lines[done:]):
         yield [one_line(cell.strip(' "')) for cell in line.split(delimiter)]

@@ -67,7 +67,7 @@ def _refuse_encrypted(archive: zipfile.ZipFile) -> None:
 def _package(archive: zipfile.ZipFile) -> tuple[str, Element]:
     """The package document, which names all the others, and its path."""
     container = ElementTree.fromstring(archive.read(_CONTAINER))
-    path = next(entry.get("full-path") or "" for entry in _all(container, "rootfile"))
+    path = next((entry.get("full-path") or "" for entry in _all(container, "rootfile")), "")
     return path, ElementTree.fromstring(archive.read(path))
 
 

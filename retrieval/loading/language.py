@@ -16,6 +16,7 @@ _SLICES, _SLICE = 4, 500  # characters: what a sample takes costs a quarter of a
 _FEWEST_LETTERS = 60
 _FEWEST_SIGNS = 15  # where a character is a syllable or a word
 _SURE = 0.8
+_NO_LANGUAGE = "zxx"
 _LETTERS = re.compile(r"[^\W\d_]")
 _SIGNS = re.compile("[\u2e80-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 # Addresses and identifiers look like some small language or other.
@@ -24,8 +25,10 @@ _NO_WORDS = re.compile(r"\S*(?:://|@|[_/\\<>{}=]|\w\.\w|\d)\S*")
 
 @cache
 def identifier() -> LanguageIdentifier:
-    """The model, read at the first need (half a second)."""
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    """The model, read at the first need (half a second): of the languages that have an ISO 639-1 code."""
+    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found.set_languages([code for code in found.labels if len(code) == 2 or code == _NO_LANGUAGE])
+    return found
 
 
 def language_of(text: str) -> str:
@@ -35,7 +38,7 @@ def language_of(text: str) -> str:
     if signs < _FEWEST_SIGNS and len(_LETTERS.findall(sample)) < _FEWEST_LETTERS:
         return ""
     code, confidence = identifier().classify(sample)
-    return str(code) if confidence >= _SURE and len(code) == 2 else ""
+    return str(code) if confidence >= _SURE and code != _NO_LANGUAGE else ""
 
 
 def _sample(text: str) -> str:

@@ -2,12 +2,22 @@
 
 import zipfile
 import zlib
-from datetime import date, datetime
-from typing import Protocol
+from datetime import UTC, date, datetime
 
 from retrieval.loading.dates import plausible
 from retrieval.loading.text import one_line
 
+# The dates in the templates of python-docx and python-pptx, which tell nothing of a document made with them.
+_TEMPLATES = frozenset(
+    {
+        datetime(2013, 12, 23, 23, 15, tzinfo=UTC),
+        datetime(2013, 1, 27, 9, 14, 16, tzinfo=UTC),
+        datetime(2013, 1, 27, 9, 15, 58, tzinfo=UTC),
+    }
+)
+_PLACEHOLDERS = frozenset(
+    {"python-docx", "openpyxl", "powerpoint presentation", "unknown", "un-named", "user", "admin"}
+)
 _EARLIEST = 1985  # the formats' programs are not older; what is, is a default of some library
 
 FAILURES = (
@@ -27,19 +37,6 @@ FAILURES = (
 """What the libraries raise on damaged files."""
 
 
-class Properties(Protocol):
-    """Core properties, as python-docx and python-pptx give them."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def author(self) -> str: ...
-    @property
-    def modified(self) -> datetime | None: ...
-    @property
-    def created(self) -> datetime | None: ...
-
-
 def said(value: object) -> str:
     """A property's text on one line; empty for placeholders that libraries and programs put there."""
     text = one_line(value) if isinstance(value, str) else ""
@@ -56,9 +53,6 @@ def changed(properties: object) -> datetime | None:
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - plausible() adds the zone
         found = plausible(value) if isinstance(value, datetime) else None
-        if found and found.year >= _EARLIEST:
+        if found and found.year >= _EARLIEST and found not in _TEMPLATES:
             return found
     return None
-
-
-_PLACEHOLDERS = frozenset({"python-docx", "openpyxl", "powerpoint presentation", "unknown", "user", "admin"})

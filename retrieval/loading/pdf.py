@@ -40,11 +40,7 @@ def load(content: bytes) -> LoadedText:
     text, spans, headings = _assembled(pages)
     title = _sensible(said.get("Title", ""))
     if count and not any(character.isalnum() for character in text):
-        raise LoadError(
-            "needs_ocr",
-            "The PDF has pages but no text in them, only pictures. Run text recognition (OCR) on it first, "
-            "for example with OCRmyPDF, and upload the result.",
-        )
+        raise _nothing_to_read(content)
     if not title and spans:
         first = [heading for heading in headings if heading.start < spans[0].end]
         title = min(first, key=lambda heading: heading.level).title if first else ""
@@ -56,6 +52,22 @@ def load(content: bytes) -> LoadedText:
         tuple(headings),
         author=_author(said.get("Author", "")),
         written_at=from_pdf(said.get("CreationDate", "")) or from_pdf(said.get("ModDate", "")),
+    )
+
+
+def _nothing_to_read(content: bytes) -> LoadError:
+    """What to say of a PDF without text: it has pictures, or not even those."""
+    document = _open(content)
+    try:
+        is_blank = not any(next(page.get_objects(max_depth=1), None) for page in document)
+    finally:
+        document.close()
+    if is_blank:
+        return LoadError("empty", "The pages of the PDF are blank. Choose a file that has some text.")
+    return LoadError(
+        "needs_ocr",
+        "The PDF has pages but no text in them, only pictures. Run text recognition (OCR) on it first, "
+        "for example with OCRmyPDF, and upload the result.",
     )
 
 

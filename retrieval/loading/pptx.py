@@ -1,9 +1,11 @@
 """PPTX to readable text: each slide a page under its title, with its tables and the speaker's notes."""
 
+import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pptx import Presentation
+from pptx.chart.chart import Chart
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.shapes.base import BaseShape
 from pptx.shapes.graphfrm import GraphicFrame
@@ -79,6 +81,9 @@ def _shape(shape: BaseShape, depth: int = 0) -> Iterator[Block]:
             yield from _shape(inner, depth + 1)
     elif isinstance(shape, GraphicFrame) and shape.has_table:
         yield Block("\n".join(_rows(shape.table)))
+    elif isinstance(shape, GraphicFrame) and shape.has_chart:
+        with contextlib.suppress(*FAILURES):  # of kinds that the library does not know
+            yield Block("\n".join(_chart(shape.chart)))
     elif shape.has_text_frame:
         kind = shape.placeholder_format.type if shape.is_placeholder else None
         if kind not in _FURNITURE:
@@ -100,3 +105,19 @@ def _rows(table: Table) -> list[str]:
         [one_line(cell.text_frame.text) if not cell.is_spanned else "" for cell in row.cells]
         for row in table.rows
     )
+
+
+def _chart(chart: Chart) -> list[str]:
+    """The chart as a table: a row for each category, a column for each series."""
+    title = one_line(chart.chart_title.text_frame.text) if chart.has_title else ""
+    series = [(one_line(entry.name or ""), list(entry.values)) for entry in chart.series]
+    categories = [one_line(str(category)) for category in chart.plots[0].categories]
+    rows = [
+        [category, *(_value(values, at) for _, values in series)] for at, category in enumerate(categories)
+    ]
+    return [title, *table_lines([["", *(name for name, _ in series)], *rows])]
+
+
+def _value(values: Sequence[float | None], at: int) -> str:
+    value = values[at] if at < len(values) else None
+    return "" if value is None else f"{value:g}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from retrieval.loading.text import Block
 
 _LONGEST_NAME = 80
+_FEW = 2  # columns
 _SMALL = 700  # characters: about a chunk
 _NUMERIC = frozenset("0123456789.,:/-+%$€£ ")
 
@@ -33,7 +34,7 @@ def blocks(rows: Iterable[Sequence[str]]) -> Iterator[Block]:
         if after_gap:
             previous, after_gap = cells, sum(map(bool, cells)) == 1
         else:
-            yield Block(line(names, cells))
+            yield from _single(cells, names)
     yield from _single(previous, names)
 
 
@@ -41,15 +42,16 @@ def line(names: Sequence[str], cells: Sequence[str]) -> str:
     """One row: each cell that is not empty after the name of its column, if it has one."""
     if not names:
         return " | ".join(filter(None, cells))
-    padded = [*names, *[""] * (len(cells) - len(names))]
+    padded = [*(name.rstrip(" :") for name in names), *[""] * (len(cells) - len(names))]
     return "; ".join(
         f"{name}: {cell}" if name else cell for name, cell in zip(padded, cells, strict=False) if cell
     )
 
 
 def _single(row: list[str] | None, names: Sequence[str]) -> Iterator[Block]:
-    if row:
-        yield Block(line(names if sum(map(bool, row)) > 1 else (), row))
+    if row:  # a lone cell amid a wide table is a caption of the rows below it
+        is_lone = sum(map(bool, row)) == 1 and len(names) > _FEW
+        yield Block(line(() if is_lone else names, row))
 
 
 def _trimmed(row: Sequence[str]) -> list[str]:

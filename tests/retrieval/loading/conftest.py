@@ -2,10 +2,14 @@
 
 import io
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docx
+import openpyxl
+import pptx
 import pytest
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.pdfencrypt import StandardEncryption
@@ -72,6 +76,82 @@ def make_picture_pdf() -> bytes:
     return target.getvalue()
 
 
+def make_pptx() -> bytes:
+    """Two slides: a list with notes, and a table."""
+    deck = pptx.Presentation()
+    deck.core_properties.title, deck.core_properties.author = "On retrieval", "Ada Lovelace"
+    deck.core_properties.modified = datetime(2021, 5, 4, 3, 2, 1, tzinfo=UTC)
+    slide = deck.slides.add_slide(deck.slide_layouts[1])
+    slide.shapes.title.text, slide.placeholders[1].text = "Finding", "Words\nVectors"
+    slide.notes_slide.notes_text_frame.text = "Say it slowly."
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Sizes"
+    table = slide.shapes.add_table(2, 2, 0, 0, 10, 10).table
+    for cell, text in zip(table.iter_cells(), ["Model", "Size", "mini", "22 M"], strict=True):
+        cell.text = text
+    target = io.BytesIO()
+    deck.save(target)
+    return target.getvalue()
+
+
+def make_xlsx(*sheets: tuple[str, list[list[object]]]) -> bytes:
+    """Sheets of rows."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets:
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.properties.title, book.properties.creator = "People of retrieval", "Ada Lovelace"
+    target = io.BytesIO()
+    book.save(target)
+    return target.getvalue()
+
+
+PEOPLE: list[list[object]] = [["Name", "Year"], ["Ada of retrieval", 1815], ["Grace", 1906]]
+OPF = """<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" version="3.0">
+<metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>A book of retrieval</dc:title>
+<dc:creator>Ada Lovelace</dc:creator><dc:creator>Grace Hopper</dc:creator><dc:date>1884</dc:date></metadata>
+<manifest><item id="n" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>
+<item id="b" href="text/two.xhtml" media-type="application/xhtml+xml"/>
+<item id="a" href="text/one.xhtml" media-type="application/xhtml+xml"/></manifest>
+<spine><itemref idref="a"/><itemref idref="b"/></spine></package>"""
+
+
+def make_epub(**parts: str | bytes) -> bytes:
+    """Two chapters, the second one headed in the table of contents only; `parts` replace or add files."""
+    files: dict[str, str | bytes] = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
+        '<rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>',
+        "OPS/book.opf": OPF,
+        "OPS/nav.xhtml": '<nav><a href="text/one.xhtml">One</a><a href="text/two.xhtml#x">The second</a></nav>',
+        "OPS/text/one.xhtml": "<html><body><h1>The first</h1><p>On retrieval.</p></body></html>",
+        "OPS/text/two.xhtml": "<html><body><p>On ranking.</p></body></html>",
+    }
+    return zipped(files | parts)
+
+
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+def with_parts(archive: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
+    """A ZIP archive with each of its files changed."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        return zipped({name: change(name, source.read(name)) for name in source.namelist()})
+
+
+EML = (
+    b"From: Ada Lovelace <ada@example.org>\r\nTo: grace@example.org\r\nSubject: On retrieval\r\n"
+    b"Date: Tue, 4 May 2021 03:02:01 +0000\r\n\r\nDear Grace,\r\n\r\nit works.\r\n"
+)
+
+
 @pytest.fixture(scope="session")
 def pdf() -> bytes:
     return make_pdf()
@@ -107,6 +187,14 @@ def files(pdf: bytes, word: bytes) -> dict[str, bytes]:
         "a.html": b"<title>Notes</title><h1>Notes</h1><p>On retrieval.",
         "a.pdf": pdf,
         "a.docx": word,
+        "a.pptx": make_pptx(),
+        "a.xlsx": make_xlsx(("People", PEOPLE)),
+        "a.csv": b"Name,Year\nAda of retrieval,1815\nGrace,1906\n",
+        "a.epub": make_epub(),
+        "a.eml": EML,
+        "a.json": b'[{"name": "Ada of retrieval", "year": 1815}, {"name": "Grace"}]',
+        "a.jsonl": b'{"name": "Ada of retrieval"}\n{"name": "Grace"}\n',
+        "a.py": b'"""On retrieval."""\n\n\ndef find():\n    return 1\n',
     }
 
 

@@ -1,7 +1,9 @@
 """Whatever the bytes: a text that keeps the rules, or a LoadError. Nothing else, ever."""
 
 import contextlib
+import io
 import re
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from retrieval.loading import LoadError, load
 from retrieval.loading.text import Block, assemble, clean
 from retrieval.loading.wire import decode, encode, verified
+from tests.retrieval.loading.conftest import zipped
 
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 MARKS = """
@@ -18,20 +21,56 @@ MARKS = """
 .. :: .. note:: .. image:: :ref:`a :ref:`a` |x|_ ``x`` a_ _b +-+ +=+-+ #. (a) >>>
 <p> </p> <b <table> <tr> <td> </table> <ul> <li> </ul> <pre> <h1> </h1> <main> <header>
 &amp; &#0; &#xd800;
+, ; {" ": [ ] } "a": 1 null " "" def§f( class§A [s] From:§a
+Content-Type:§multipart/mixed;boundary=b --b --b--
 """
-MARKUP = st.sampled_from([*MARKS.split(), "==== ==="])
+MARKUP = st.sampled_from([*(mark.replace("§", " ") for mark in MARKS.split()), "==== ==="])
 WORDS = (
     st.text(max_size=12)
     | MARKUP
     | st.sampled_from(["\n", "\n\n", "    ", "  ", "\t", "\r\n", "\x0c", "word"])
 )
 SOURCES = st.lists(WORDS, max_size=40).map("".join)
-TEXT_NAMES = st.sampled_from(["a.txt", "a.md", "a.rst", "a.html"])
+TEXT_NAMES = st.sampled_from(
+    [
+        "a.txt",
+        "a.md",
+        "a.rst",
+        "a.html",
+        "a.csv",
+        "a.eml",
+        "a.json",
+        "a.jsonl",
+        "a.py",
+        "a.ts",
+        "a.sql",
+        "a.rs",
+    ]
+)
+PACKED = ["a.docx", "a.pptx", "a.xlsx", "a.epub"]
 RELAXED = settings(
     max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+PIECES = [
+    b"",
+    b"<",
+    b">",
+    b"/>",
+    b'"',
+    b"0",
+    b"-1",
+    b"99999999999",
+    b"x",
+    b"</a>",
+    b"<a>",
+    b"&x;",
+    b"\xff",
+    b"r:id=",
+]
 
 
 def check(content: bytes, name: str) -> None:
@@ -56,7 +95,9 @@ def test_any_bytes(content, name):
     check(content, name)
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a.docx"])
+@pytest.mark.parametrize(
+    "name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx", "a.epub", "a.eml", "a.json", "a.csv"]
+)
 @settings(parent=RELAXED, max_examples=60)
 @given(data=st.data())
 def test_damaged_files(files, name, data):
@@ -64,6 +105,43 @@ def test_damaged_files(files, name, data):
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     check(bytes(content), name)
+
+
+def mutated(content: bytes, data: st.DataObject) -> bytes:
+    """A good archive of which one part is damaged, and packed as if it were meant so."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = data.draw(st.sampled_from(sorted(name for name, part in parts.items() if part)))
+    part = bytearray(parts[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, max(len(part) - 1, 0)))
+        end = start + data.draw(st.integers(0, 40))
+        part[start:end] = data.draw(st.sampled_from(PIECES) | st.binary(max_size=8))
+    return zipped(parts | {name: bytes(part)})
+
+
+@pytest.mark.parametrize("name", PACKED)
+@settings(parent=RELAXED, max_examples=40)
+@given(data=st.data())
+def test_damaged_parts(files, name, data):
+    check(mutated(files[name], data), name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("name", PACKED)
+@settings(parent=RELAXED, max_examples=2_000)
+@given(data=st.data())
+def test_damaged_parts_at_length(files, name, data):
+    check(mutated(files[name], data), name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+@settings(parent=RELAXED, max_examples=5_000)
+@given(SOURCES, TEXT_NAMES)
+def test_marked_up_text_at_length(source, name):
+    check(source.encode("utf-8", errors="surrogatepass"), name)
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.integers(0, 3), st.booleans())))

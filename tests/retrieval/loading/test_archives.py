@@ -1,0 +1,140 @@
+"""ZIP archives: only what can be unpacked without harm is."""
+
+import io
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from retrieval.loading import LoadError
+from retrieval.loading.archives import Bounds, unpack
+from tests.retrieval.loading.conftest import make_epub, zipped
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.zip"
+
+
+def code_of(path: Path, content: bytes, bounds: Bounds | None = None) -> str:
+    path.write_bytes(content)
+    with pytest.raises(LoadError) as caught:
+        list(unpack(path, bounds))
+    assert caught.value.message.endswith(".")
+    return caught.value.code
+
+
+def written(*entries: tuple[zipfile.ZipInfo | str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+def test_files_come_one_at_a_time_with_their_paths(path):
+    path.write_bytes(
+        zipped({"a.txt": b"one", "b/": b"", "b/ü.md": b"two", "__MACOSX/x": b"", "b/.DS_Store": b""})
+    )
+    assert [tuple(entry) for entry in unpack(path)] == [("a.txt", b"one"), ("b/ü.md", b"two")]
+
+
+def test_archives_in_archives(path):
+    path.write_bytes(zipped({"in.zip": zipped({"deep.zip": zipped({"a.txt": b"x"})}), "b.txt": b"y"}))
+    assert [entry.name for entry in unpack(path)] == ["in.zip/deep.zip/a.txt", "b.txt"]
+
+
+def test_of_two_files_of_one_name_the_later_counts(path):
+    with pytest.warns(UserWarning, match="Duplicate"):
+        content = written(("a.txt", b"old"), ("b.txt", b"x"), ("a.txt", b"new"))
+    path.write_bytes(content)
+    assert dict(unpack(path)) == {"b.txt": b"x", "a.txt": b"new"}
+
+
+def test_links_are_passed_over(path):
+    link = zipfile.ZipInfo("passwd")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path.write_bytes(written((link, b"/etc/passwd"), ("a.txt", b"x")))
+    assert [entry.name for entry in unpack(path)] == ["a.txt"]
+
+
+def test_backslashes_and_control_characters_in_names(path):
+    path.write_bytes(written(("b\\a\x07.txt", b"x")))
+    assert [entry.name for entry in unpack(path)] == ["b/a.txt"]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "..\\x", "C:\\x"])
+def test_names_that_lead_outside_are_refused(path, name):
+    assert code_of(path, written((name, b"x"))) == "broken"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "code"),
+    [
+        (Bounds(entries=2), "too_large"),
+        (Bounds(entry_bytes=2_000), "too_large"),
+        (Bounds(total_bytes=2_500), "too_large"),
+        (Bounds(depth=1), "too_large"),
+    ],
+)
+def test_bounds(path, bounds, code):
+    inner = zipped({"c.txt": bytes(range(256)) * 4})
+    assert code_of(path, zipped({"a": bytes(2_001), "b": b"b" * 900, "in.zip": inner}), bounds) == code
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(path):
+    assert code_of(path, zipped({"a.txt": bytes(30_000_000)})) == "too_large"
+
+
+def test_a_nested_bomb_is_refused(path):
+    bomb = zipped({"a.txt": bytes(30_000_000)})
+    assert code_of(path, zipped({f"{number}.zip": bomb for number in range(10)})) == "too_large"
+
+
+def test_an_archive_that_holds_itself_is_bounded(path):
+    content = zipped({"a.txt": b"x"})
+    for _ in range(10):
+        content = zipped({"again.zip": content})
+    assert code_of(path, content) == "too_large"
+
+
+def test_sizes_that_are_lies(path):
+    content = bytearray(zipped({"a.txt": bytes(5_000_000)}))
+    at = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, at + 24, 10)
+    struct.pack_into("<I", content, 22, 10)
+    assert code_of(path, bytes(content)) == "broken"
+
+
+def test_a_directory_that_is_too_large_is_not_read(path):
+    many = written(*((f"{number}/" + "n" * 2_000, b"") for number in range(200)), method=zipfile.ZIP_STORED)
+    assert code_of(path, many, Bounds(entries=100)) == "too_large"
+
+
+def test_damaged_contents(path):
+    content = bytearray(written(("a.txt", bytes(range(256)) * 40), method=zipfile.ZIP_STORED))
+    content[500] ^= 0xFF
+    assert code_of(path, bytes(content)) == "broken"
+
+
+@pytest.mark.parametrize("content", [b"", b"words", b"PK\x05\x06" + bytes(18), b"PK\x03\x04" * 9])
+def test_what_is_no_archive(path, content):
+    assert code_of(path, content) in ("broken", "empty")
+
+
+def test_passwords_other_methods_and_documents(path):
+    content = bytearray(zipped({"a.txt": b"x"}))
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    assert code_of(path, bytes(content)) == "encrypted"
+    assert code_of(path, written(("a.txt", b"x"), method=zipfile.ZIP_LZMA)) == "unsupported"
+    assert code_of(path, make_epub()) == "mismatch"
+
+
+def test_memory_stays_flat(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.bin", number.to_bytes(1) * 1_000_000)
+    held = max(len(entry.content) for entry in unpack(path))
+    assert held == 1_000_000
