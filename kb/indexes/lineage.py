@@ -76,9 +76,13 @@ class Format:
 
 @dataclass(frozen=True)
 class Vector:
-    """The chunk in one index version; `outdated` means: made of other words or another prompt."""
+    """The chunk in one index version; `outdated` means: made of other words or another prompt.
+
+    `cosine` is how near vectors of this making are at least to those in float32, where that is known.
+    """
 
     index: str
+    version_id: int
     version: int
     version_state: str
     dimensions: int
@@ -86,6 +90,7 @@ class Vector:
     state: State
     model: Model
     making: Making | None
+    cosine: float | None
     attempts: int
     error: str
 
@@ -132,6 +137,7 @@ def vector(chunk: Chunk, version: IndexVersion) -> Vector:
     wanted = content_hash(version.model, bytes(chunk.rendered_hash)).hex()
     return Vector(
         index=version.index.slug,
+        version_id=version.pk,
         version=version.number,
         version_state=version.state,
         dimensions=version.dimensions,
@@ -139,6 +145,7 @@ def vector(chunk: Chunk, version: IndexVersion) -> Vector:
         state=vector_state(made, job is not None, wanted),
         model=model_card(version.model),
         making=made,
+        cosine=cosine_of(made.backend, made.number_format, cosines(version.model)) if made else None,
         attempts=job.attempts if job else 0,
         error=job.error if job else "",
     )
@@ -183,7 +190,10 @@ def formats(version: IndexVersion) -> list[Format]:
         cursor.execute(statement)
         rows = cursor.fetchall()
     near = cosines(version.model)
-    return [Format(*row, cosine=cosine_of(row[0], row[1], near)) for row in rows]
+    return [
+        Format(backend, number_format, count, cosine_of(backend, number_format, near))
+        for backend, number_format, count in rows
+    ]
 
 
 def cosines(model: EmbeddingModel) -> dict[tuple[str, str], float]:

@@ -8,14 +8,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from kb.core.models import User
+from kb.core.models import Collection, User
 from kb.indexes import embedding_table
 from kb.indexes.embedding_table import Origin
-from kb.indexes.lineage import Format, cosines, formats, mixed
+from kb.indexes.lineage import Format, cosines, formats, lineage, mixed
 from kb.indexes.models import Calibration, EmbeddingModel, Index, IndexVersion
 from retrieval.embedders.backends import OPENVINO_BFLOAT16, TORCH_BFLOAT16
 from retrieval.embedders.calibration import Measurement
 from retrieval.embedders.measuring import to_json
+from tests.conftest import ingest
 
 EXACT = Format("torch", "float32", 10, 1.0)
 
@@ -111,3 +112,14 @@ def test_the_admin_shows_what_was_measured(
     listed = as_user(admin).get(reverse("admin:indexes_calibration_changelist")).content.decode()
     assert "a machine" in listed
     assert as_user(admin).get(reverse("admin:indexes_calibration_add")).status_code == 403
+
+
+def test_the_lineage_of_a_chunk_tells_how_exact_its_vector_is(
+    as_user: Callable[..., Client], admin: User, collection: Collection, version: IndexVersion
+) -> None:
+    (chunk,) = ingest(admin, collection, "bees.md", "Bees dance.").chunks.all()
+    (vector,) = lineage(chunk).vectors
+    assert (vector.version_id, vector.cosine) == (version.pk, 1.0)
+    page = as_user(admin).get(reverse("admin:documents_chunk_change", args=[chunk.pk])).content.decode()
+    assert "cosine to float32 at least 1.00000" in page
+    assert reverse("admin:indexes_indexversion_change", args=[version.pk]) in page
