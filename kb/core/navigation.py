@@ -14,12 +14,15 @@ SECTIONS: dict[str, list[Link]] = {
         ("Collections", "folder_open", "core_collection"),
         ("Documents", "description", "documents_document"),
         ("Uploads", "upload_file", "documents_upload"),
+        ("Web sources", "public", "documents_source"),
+        ("Web pages", "language", "documents_webpage"),
         ("Chunks", "notes", "documents_chunk"),
     ],
     "Indexes": [
         ("Indexes", "stacks", "indexes_index"),
         ("Versions", "history", "indexes_indexversion"),
         ("Embedding models", "neurology", "indexes_embeddingmodel"),
+        ("Calibrations", "speed", "indexes_calibration"),
         ("Embedding queue", "pending_actions", "indexes_embeddingjob"),
     ],
     "Questions": [

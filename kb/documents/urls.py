@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from kb.documents.views import acting, document, editing, failing, library, uploads
+from kb.documents.views import acting, document, editing, failing, library, sources, uploads
 
 COLLECTION, UPLOAD, DOCUMENT = "library/<slug:slug>/", "uploads/<uuid:pk>/", "documents/<uuid:pk>/"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path(f"{COLLECTION}progress/", library.collection_progress, name="collection-progress"),
     path(f"{COLLECTION}failures/", failing.collection_failures, name="collection-failures"),
     path(f"{COLLECTION}failures/retry/", failing.retry_collection, name="collection-failures-retry"),
+    path(f"{COLLECTION}sources/", sources.sources, name="collection-sources"),
     path("upload/", editing.upload, name="upload"),
     path("uploads/", uploads.uploads, name="uploads"),
     path("uploads/open/", uploads.upload_open, name="upload-open"),

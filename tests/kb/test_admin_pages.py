@@ -10,6 +10,7 @@ from kb.core.auditing import record
 from kb.core.models import Heartbeat
 from kb.documents.actions import open_upload
 from kb.documents.models import Document
+from kb.documents.source_actions import add_source
 from kb.indexes.models import Calibration, EmbeddingJob
 from kb.search.answers import ask
 from kb.search.models import Interaction, Query, RetrievalProfile
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "# Bees\n\nThe waggle dance tells the other bees the direction and the distance of the flowers.\n"
 PAGES = {
     "core_user", "core_invitation", "core_collection", "core_apikey", "core_auditentry", "core_heartbeat",
-    "documents_document", "documents_chunk", "documents_upload", "indexes_embeddingmodel", "indexes_index",
+    "documents_document", "documents_chunk", "documents_upload",
+    "documents_source", "documents_webpage", "indexes_embeddingmodel", "indexes_index",
     "indexes_indexversion", "indexes_calibration",
     "indexes_embeddingjob", "search_query", "search_answer", "search_retrievalprofile",
 }  # fmt: skip
@@ -38,6 +40,7 @@ def filled(admin, alice, collection, index):
     upload = open_upload(alice, collection, "page", "Bees and flowers")
     document = ingest(alice, collection, "bees.md", TEXT)
     Document.objects.filter(pk=document.pk).update(upload=upload)
+    add_source(alice, collection, "https://example.org/bees")
     create_api_key(alice, "program", ["read"])
     invite(admin, "dora@example.org")
     record(admin, "look at", document)

@@ -1,5 +1,5 @@
 """The admin of documents and uploads."""
 
-from kb.documents.admin import uploads
+from kb.documents.admin import sources, uploads
 
-__all__ = ["uploads"]
+__all__ = ["sources", "uploads"]
