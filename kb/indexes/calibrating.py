@@ -28,6 +28,10 @@ class CalibrationFailed(Exception):
     """No backend could run the model; the message says why each of them could not."""
 
 
+class Interrupted(Exception):
+    """The worker is to stop, and does not wait for the end of the measurement."""
+
+
 def choice(model: EmbeddingModel) -> Choice:
     """What is set, else what was measured for this machine, else what needs no measuring. One query."""
     if settings.EMBED_BACKEND != AUTOMATIC:
@@ -59,18 +63,26 @@ def wanted(model: EmbeddingModel) -> bool:
 _looked_after = set[int]()
 
 
-def ensure(model: EmbeddingModel) -> None:
+def ensure(model: EmbeddingModel, stopping: Callable[[], object] = bool) -> None:
     """For workers, before they embed: measures where nothing is known about this machine, once a process.
 
-    What goes wrong is logged: the work goes on with what needs no measuring.
+    What goes wrong is logged: the work goes on with what needs no measuring. Ends early when `stopping()`.
     """
     if not wanted(model) or model.pk in _looked_after:
         return
-    _looked_after.add(model.pk)
+
+    def pulse() -> None:
+        beat("embed")
+        if stopping():
+            raise Interrupted
+
     try:
-        calibrate(model, lambda: beat("embed"))
+        calibrate(model, pulse)
     except CalibrationFailed:
         logger.exception("%s could not be calibrated", model)
+    except Interrupted:
+        logger.info("The calibration of %s is left to another worker: this one is to stop", model)
+    _looked_after.add(model.pk)
 
 
 def calibrate(model: EmbeddingModel, pulse: Pulse, again: bool = False) -> Calibration:

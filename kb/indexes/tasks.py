@@ -31,7 +31,7 @@ def embed_chunks_task(version_id: int) -> None:
     version = IndexVersion.objects.maintained().select_related("model").filter(pk=version_id).first()
     if version is None:
         return
-    calibrating.ensure(version.model)
+    calibrating.ensure(version.model, stopping)
     if embedding.embed_for(version, SECONDS_PER_TASK, stopping):
         wake_embedding(version_id)
 

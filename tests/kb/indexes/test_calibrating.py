@@ -137,6 +137,15 @@ def test_a_worker_shows_signs_of_life_meanwhile(
     assert beats == ["embed"]
 
 
+def test_a_worker_that_is_to_stop_leaves_it_to_another_one(
+    model: EmbeddingModel, measuring: Measuring, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ensure(model, stopping=lambda: True)
+    assert "left to another worker" in caplog.text
+    assert not Calibration.objects.exists()
+
+
 @pytest.mark.parametrize("provider", [EmbeddingModel.Provider.HASHING, EmbeddingModel.Provider.OPENAI])
 def test_only_local_models_are_measured(measuring: Measuring, provider: str) -> None:
     ensure(EmbeddingModel.objects.create(provider=provider, name="m", dimensions=8, max_tokens=9))

@@ -1,6 +1,7 @@
 """Backends are measured in a process of their own, and what goes wrong there is noted."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,16 @@ def test_measurements_survive_json(made: Measurement) -> None:
 
 def test_a_cosine_that_is_no_number_is_none_in_json() -> None:
     assert to_json(Measurement(TORCH, {8: 1.0}, float("nan")))["cosine"] is None
+
+
+def test_who_gives_up_waiting_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", "time.sleep(600)")
+
+    def give_up() -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(request("m", TORCH), give_up, command=command)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
