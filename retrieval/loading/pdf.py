@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import pypdfium2  # type: ignore[import-untyped]  # carries no types
 import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # carries no types
 
+from retrieval.loading import ocr
 from retrieval.loading.dates import from_pdf
 from retrieval.loading.errors import LoadError
 from retrieval.loading.pdf_headings import mark_headings
@@ -32,15 +33,14 @@ def load(content: bytes) -> LoadedText:
     document = _open(content)
     try:
         count = len(document)
-        pages = without_running_lines([_page_lines(document, index) for index in range(count)])
+        pages = [_page_lines(document, index) for index in range(count)]
+        pages = without_running_lines(_with_scanned(document, pages))
         mark_headings(document, pages)
         said = document.get_metadata_dict()
     finally:
         document.close()
     text, spans, headings = _assembled(pages)
     title = _sensible(said.get("Title", ""))
-    if count and not any(character.isalnum() for character in text):
-        raise _nothing_to_read(content)
     if not title and spans:
         first = [heading for heading in headings if heading.start < spans[0].end]
         title = min(first, key=lambda heading: heading.level).title if first else ""
@@ -55,20 +55,30 @@ def load(content: bytes) -> LoadedText:
     )
 
 
-def _nothing_to_read(content: bytes) -> LoadError:
-    """What to say of a PDF without text: it has pictures, or not even those."""
-    document = _open(content)
-    try:
-        is_blank = not any(next(page.get_objects(max_depth=1), None) for page in document)
-    finally:
-        document.close()
-    if is_blank:
-        return LoadError("empty", "The pages of the PDF are blank. Choose a file that has some text.")
-    return LoadError(
-        "needs_ocr",
-        "The PDF has pages but no text in them, only pictures. Run text recognition (OCR) on it first, "
-        "for example with OCRmyPDF, and upload the result.",
-    )
+def _with_scanned(document: pypdfium2.PdfDocument, pages: list[list[Line]]) -> list[list[Line]]:
+    """The pages, those that are pictures read by text recognition; LoadError if nothing else is left."""
+    bare = [index for index, lines in enumerate(pages) if not _has_words(lines)]
+    scanned = [index for index in bare if ocr.is_picture(document[index])]
+    has_text = len(bare) < len(pages)
+    if not has_text and not scanned and pages:
+        raise LoadError("empty", "The pages of the PDF are blank. Choose a file that has some text.")
+    recognise = ocr.recogniser() if scanned else None
+    if recognise:
+        found = ocr.read(document, scanned, recognise, all_or_none=not has_text)
+        pages = [found.get(index, lines) for index, lines in enumerate(pages)]
+        if not any(_has_words(lines) for lines in pages):
+            raise LoadError("empty", "The PDF has only pictures, and no text was recognised in them.")
+    elif scanned and not has_text:
+        raise LoadError(
+            "needs_ocr",
+            "The PDF has pages but no text in them, only pictures. Run text recognition (OCR) on it first, "
+            f"for example with OCRmyPDF, or let this server do it ({ocr.INSTALLING}).",
+        )
+    return pages
+
+
+def _has_words(lines: Sequence[Line]) -> bool:
+    return any(character.isalnum() for line in lines for character in line.text)
 
 
 def _open(content: bytes) -> pypdfium2.PdfDocument:
