@@ -1,6 +1,7 @@
 """Wakes a worker after the commit; without a broker the sweepers find the row instead."""
 
 import logging
+import time
 from functools import partial
 
 from celery import Task
@@ -9,6 +10,9 @@ from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
 
+SILENT_SECONDS = 30.0
+_silent = {"until": 0.0}
+
 
 def wake_on_commit(task: Task, *ids: object) -> None:
     """Sends `task(*ids)` once the transaction is committed."""
@@ -16,11 +20,18 @@ def wake_on_commit(task: Task, *ids: object) -> None:
 
 
 def wake(task: Task, *ids: object, expires: float | None = None, countdown: float | None = None) -> None:
-    """Sends `task(*ids)`, to be begun in `countdown` seconds; one taken later than `expires` seconds is dropped."""
+    """Sends `task(*ids)`, to be begun in `countdown` seconds; one taken later than `expires` seconds is dropped.
+
+    Trying takes seconds while the broker is away, and whoever puts in many files would try for each: for a
+    while after a failure nothing is sent.
+    """
+    if time.monotonic() < _silent["until"]:
+        return
     try:
         task.apply_async(args=ids, expires=expires, countdown=countdown)
     except (OperationalError, OSError) as error:
         # The database says what is to be done; a lost message costs seconds until the next sweep.
+        _silent["until"] = time.monotonic() + SILENT_SECONDS
         logger.warning(
             "The broker did not take %s%r (%s); a sweep will find the work.", task.name, ids, error
         )
