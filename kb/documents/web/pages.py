@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from kb.core.holding import held
+from kb.core.models import Collection
 from kb.core.problems import Problem
 from kb.documents import sources, stages
 from kb.documents.models import Source, WebPage
@@ -42,7 +44,7 @@ def fetch(page_id: int, fetcher: Fetcher) -> Visited | None:
         return None
     page = WebPage.objects.select_related("source__collection", "source__created_by").get(pk=page_id)
     if page.sha256 and page.document_id is None and page.same_as_id is None:
-        end_page(page, next_at=None, error=DELETED)  # what a person deleted stays deleted
+        end_page(page, next_at=None, error=storing.DELETED)  # what a person deleted stays deleted
         return None
     outlast_crashes(page)
     with Visit(fetcher) as visit:
@@ -157,6 +159,8 @@ def vanish(page: WebPage, status: int) -> None:
         "next_at": now + (min(page.source.every, sources.LONGEST_PAUSE) if deleting else interval(page)),
     }
     with transaction.atomic():
+        if not held(Collection, [page.source.collection_id]):
+            return
         document = storing.locked_document(page.document_id)
         if deleting and certain:
             # As if it had never been seen: it may come back.

@@ -17,6 +17,7 @@ from kb.documents.web.media import in_utf8, page_suffix
 from kb.documents.web.outcomes import Fetched
 
 MOST_NAME = 120
+DELETED = "Its document was deleted, so it is not asked for any more."
 
 
 def filename(found: WebAddress, suffix: str) -> str:
@@ -51,6 +52,9 @@ def store(
         # The document before the page: whoever deletes it takes them in this order, too.
         document = locked_document(page.document_id)
         if not WebPage.objects.select_for_update().filter(pk=page.pk, next_at=page.next_at).exists():
+            return None
+        if document is None and page.document_id is not None:
+            end_page(page, next_at=None, error=DELETED)  # while the page was on its way
             return None
         if document is None and (twin := same_content(page, content_hash)):
             end_page(page, **fields, same_as=twin)

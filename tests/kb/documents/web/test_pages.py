@@ -193,7 +193,7 @@ def test_a_document_that_a_person_deleted_stays_deleted(
     server.asked.clear()
     visit()
     garden = again(garden)
-    assert (garden.document, garden.next_at, garden.error) == (None, None, pages.DELETED)
+    assert (garden.document, garden.next_at, garden.error) == (None, None, storing.DELETED)
     assert server.asked == []
     check_now(alice, garden.source)
     visit()

@@ -129,3 +129,15 @@ def test_the_admin_shows_staff_what_they_may_feed(as_user, bob, source):
     bob.user_permissions.set(Permission.objects.filter(codename__in=["view_source", "view_webpage"]))
     body = as_user(bob).get(reverse("admin:documents_source_changelist")).content.decode()
     assert source.url not in body, "Bob may only read the collection"
+
+
+def test_a_documents_page_says_where_it_is_from_and_whether_it_is_gone(as_user, bob, collection, source):
+    document = Document.objects.create(collection=collection, title="Guide", filename="g.html")
+    page = reverse("document", args=[document.pk])
+    assert 'rel="noreferrer nofollow"' not in as_user(bob).get(page).content.decode()
+    WebPage.objects.create(source=source, url=URL, origin="x", document=document, checked_at=timezone.now())
+    body = as_user(bob).get(page).content.decode()
+    assert f'href="{URL}"' in body
+    assert "gone from there" not in body
+    WebPage.objects.update(vanished_at=timezone.now())
+    assert "gone from there since" in as_user(bob).get(page).content.decode()
