@@ -44,7 +44,7 @@ def filled(admin, alice, collection, index):
     create_api_key(alice, "program", ["read"])
     invite(admin, "dora@example.org")
     record(admin, "look at", document)
-    Heartbeat.objects.create(worker="embed@here:1", queue="embed", pid=1, at=timezone.now())
+    Heartbeat.objects.create(worker="embed@here:1", queue="embed", pid=1, at=timezone.now(), rate=41.3)
     EmbeddingJob.objects.create(
         collection=collection,
         version=index.live_version,
@@ -111,6 +111,9 @@ def test_the_overview(as_user, admin, filled):
     assert "Readiness" in page
     assert "Default v1" in page
     assert "embed@here:1" in page
+    assert "41 a second" in page
+    assert "Cancelled" in page
+    assert "Of them paused" in page
 
 
 def test_the_chunk_between_its_neighbours_with_its_lineage(as_user, admin, alice, collection, index):

@@ -137,7 +137,6 @@ class DocumentAdmin(Admin[Document]):
         "filename",
         "upload",
         "archive",
-        "same_as",
         "queued_at",
         "created_by",
         "created_at",
@@ -195,8 +194,15 @@ class DocumentAdmin(Admin[Document]):
         context = {
             "editable": document is not None and self.has_edit_permission(request, document),
             "verbs": verbs(document) if document is not None else [],
+            "twin": self.twin(request, document) if document is not None else None,
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def twin(self, request: HttpRequest, document: Document) -> Document | None:
+        """The document with the very same file, if the person may know of it."""
+        return (
+            self.get_queryset(request).filter(pk=document.same_as_id).first() if document.same_as_id else None
+        )
 
     # What is done ------------------------------------------------------------------------------
 

@@ -37,7 +37,6 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
         "section": "library",
         "revision": revision,
         "revisions": shown.revisions.defer("text", "pages", "headings").order_by("-number"),
-        "idle": idle_workers() if shown.state in WORK and not shown.paused else [],
         **relatives(request.user, shown),
     }
     if revision is not None and revision.parsed_at is not None:
@@ -57,6 +56,7 @@ def work_context(request: HttpRequest, shown: Document) -> dict[str, Any]:
         "may_edit": editable,
         "acts": acts,
         "shown_acts": labels(acts),
+        "idle": idle_workers() if shown.state in WORK and not shown.paused else [],
     }
 
 

@@ -5,8 +5,9 @@ from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from kb.core.models import AuditEntry, Membership
-from kb.documents.models import Document
+from kb.core.models import AuditEntry, Collection, Membership
+from kb.documents.actions import add_document, open_upload
+from kb.documents.models import Document, Upload
 from tests.conftest import ingest
 
 ADD, LIST = reverse("admin:documents_document_add"), reverse("admin:documents_document_changelist")
@@ -152,3 +153,72 @@ def test_the_list_asks_once_for_the_progress_of_all(
     client.get(LIST)
     with django_assert_max_num_queries(16):
         client.get(LIST)
+
+
+def test_pause_resume_and_cancel_of_one_and_of_several(as_user, admin, alice, collection):
+    waiting = add_document(alice, collection, file("wait.md")).document
+    client = as_user(admin)
+    assert of(waiting, "pause") in client.get(of(waiting, "change")).content.decode()
+    client.post(of(waiting, "pause"))
+    waiting.refresh_from_db()
+    assert waiting.paused
+    page = client.get(of(waiting, "change")).content.decode()
+    assert of(waiting, "resume") in page
+    assert of(waiting, "pause") not in page
+    response = client.post(LIST, {"action": "resume", "_selected_action": [waiting.pk]})
+    assert said(client, response) == ["Goes on: 1."]
+    response = client.post(LIST, {"action": "cancel", "_selected_action": [waiting.pk]})
+    assert said(client, response) == ["Cancelled: 1."]
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.paused) == ("cancelled", False)
+    assert of(waiting, "retry") in client.get(of(waiting, "change")).content.decode()
+
+
+def test_stages_are_shown_and_filtered_by(as_user, admin, document):
+    document.stages.update_or_create(
+        stage="embed", defaults={"state": "failed", "done": 3, "total": 8, "error": "The model was away."}
+    )
+    page = as_user(admin).get(of(document, "change")).content.decode()
+    assert "3 of 8" in page
+    assert "The model was away." in page
+    for value, count in [("embed-failed", 1), ("embed-running", 0), ("nonsense", 1)]:
+        assert as_user(admin).get(f"{LIST}?stage={value}").context["cl"].result_count == count
+
+
+def test_a_twin_is_named_only_to_those_who_may_see_it(as_user, admin, alice, curator, collection, index):
+    diary = Collection.objects.create(name="Diary", slug="diary", owner=alice)
+    ingest(alice, diary, "confidential.txt", "The very same words.")
+    copy = ingest(alice, collection, "copy.txt", "The very same words.")
+    assert "confidential" in as_user(admin).get(of(copy, "change")).content.decode()
+    assert "confidential" not in as_user(curator).get(of(copy, "change")).content.decode()
+
+
+UPLOADS = reverse("admin:documents_upload_changelist")
+
+
+def test_files_added_together_are_an_upload_that_is_steered_as_one(as_user, admin, collection):
+    client = as_user(admin)
+    client.post(ADD, {"collection": collection.pk, "uploads": [file("a.md"), file("b.md", b"# B")]})
+    upload = Upload.objects.get()
+    assert (upload.origin, upload.documents.count()) == ("admin", 2)
+    assert "0 of 2 documents" in client.get(UPLOADS).content.decode()
+    for action, words, states in [
+        ("pause", "Paused: 1.", {("queued", True)}),
+        ("resume", "Goes on: 1.", {("queued", False)}),
+        ("cancel", "Cancelled: 1.", {("cancelled", False)}),
+        ("retry", "Taken up again: 1.", {("queued", False)}),
+    ]:
+        response = client.post(UPLOADS, {"action": action, "_selected_action": [upload.pk]})
+        assert said(client, response) == [words]
+        assert set(upload.documents.values_list("state", "paused")) == states
+    listed = client.get(f"{LIST}?upload__id__exact={upload.pk}")
+    assert listed.context["cl"].result_count == 2
+
+
+def test_a_reader_who_is_staff_steers_no_upload(as_user, curator, alice, collection):
+    upload = open_upload(alice, collection, "page", "Hers")
+    add_document(alice, collection, file("a.md"), upload=upload)
+    client = as_user(curator)
+    response = client.post(UPLOADS, {"action": "cancel", "_selected_action": [upload.pk]})
+    assert "ask its owner" in said(client, response)[0]
+    assert upload.documents.get().state == "queued"
