@@ -4,6 +4,10 @@ import zipfile
 import zlib
 from datetime import UTC, date, datetime
 
+from docx.exceptions import PythonDocxError
+from openpyxl.utils.exceptions import CellCoordinatesException, InvalidFileException
+from pptx.exc import PythonPptxError
+
 from retrieval.loading.dates import plausible
 from retrieval.loading.text import one_line
 
@@ -21,6 +25,10 @@ _PLACEHOLDERS = frozenset(
 _EARLIEST = 1985  # the formats' programs are not older; what is, is a default of some library
 
 FAILURES = (
+    PythonDocxError,
+    PythonPptxError,
+    CellCoordinatesException,
+    InvalidFileException,
     zipfile.BadZipFile,
     zlib.error,
     SyntaxError,  # what XML parsers raise

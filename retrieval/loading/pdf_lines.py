@@ -155,11 +155,11 @@ def joined(lines: Sequence[Line], words: frozenset[str]) -> str:
     """The text of a paragraph on one line, words that hyphens split at line ends whole again."""
     pieces: list[str] = []
     for line in lines:
-        text = clean(line.text)
+        text = clean(line.text) + ("-" if line.text.endswith(HYPHEN) else "")
         if pieces and (mended := _mended(pieces[-1], text, words)):
             pieces[-1] = mended
         else:
-            pieces.append(text + ("-" if line.text.endswith(HYPHEN) else ""))
+            pieces.append(text)
     return join_lines(pieces)
 
 
@@ -168,7 +168,7 @@ def _mended(before: str, after: str, words: frozenset[str]) -> str | None:
     if not before.endswith("-") or not before[-2:-1].isalnum() or not after[:1].isalnum():
         return None
     head, tail = before[:-1], after
-    first, second = re.findall(r"[\w-]+$", head)[0], re.findall(r"^[\w-]+", tail)[0]
+    first, second = re.findall(r"[\w-]+$", head)[0], re.findall(r"^[\w-]+", tail)[0].rstrip("-")
     hyphenated = f"{first}-{second}".lower() in words
     if hyphenated or (not tail[0].islower() and (first + second).lower() not in words):
         return before + tail

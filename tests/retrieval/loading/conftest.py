@@ -177,25 +177,34 @@ def pdf_maker() -> Callable[..., bytes]:
     return make_pdf
 
 
+class Files(dict[str, bytes]):
+    """Says little of itself where a test fails."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} files>"
+
+
 @pytest.fixture(scope="session")
 def files(pdf: bytes, word: bytes) -> dict[str, bytes]:
     """One good file for each format, with the words "Decisions" or "retrieval" somewhere."""
-    return {
-        "a.txt": b"Notes on retrieval.\n\nSecond paragraph.\n",
-        "a.md": b"# Notes\n\nOn *retrieval*.\n",
-        "a.rst": b"Notes\n=====\n\nOn :term:`retrieval`.\n",
-        "a.html": b"<title>Notes</title><h1>Notes</h1><p>On retrieval.",
-        "a.pdf": pdf,
-        "a.docx": word,
-        "a.pptx": make_pptx(),
-        "a.xlsx": make_xlsx(("People", PEOPLE)),
-        "a.csv": b"Name,Year\nAda of retrieval,1815\nGrace,1906\n",
-        "a.epub": make_epub(),
-        "a.eml": EML,
-        "a.json": b'[{"name": "Ada of retrieval", "year": 1815}, {"name": "Grace"}]',
-        "a.jsonl": b'{"name": "Ada of retrieval"}\n{"name": "Grace"}\n',
-        "a.py": b'"""On retrieval."""\n\n\ndef find():\n    return 1\n',
-    }
+    return Files(
+        {
+            "a.txt": b"Notes on retrieval.\n\nSecond paragraph.\n",
+            "a.md": b"# Notes\n\nOn *retrieval*.\n",
+            "a.rst": b"Notes\n=====\n\nOn :term:`retrieval`.\n",
+            "a.html": b"<title>Notes</title><h1>Notes</h1><p>On retrieval.",
+            "a.pdf": pdf,
+            "a.docx": word,
+            "a.pptx": make_pptx(),
+            "a.xlsx": make_xlsx(("People", PEOPLE)),
+            "a.csv": b"Name,Year\nAda of retrieval,1815\nGrace,1906\n",
+            "a.epub": make_epub(),
+            "a.eml": EML,
+            "a.json": b'[{"name": "Ada of retrieval", "year": 1815}, {"name": "Grace"}]',
+            "a.jsonl": b'{"name": "Ada of retrieval"}\n{"name": "Grace"}\n',
+            "a.py": b'"""On retrieval."""\n\n\ndef find():\n    return 1\n',
+        }
+    )
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,8 @@ def test_lines_become_paragraphs(lines, shown):
     [
         (["infor" + HYPHEN, "mation"], set(), "information"),
         (["infor-", "mation"], set(), "information"),
+        (["infor" + HYPHEN, "mation of ele" + HYPHEN, "ments"], set(), "information of elements"),
+        (["inter" + HYPHEN, "nation" + HYPHEN, "ally"], set(), "internationally"),
         (["well" + HYPHEN, "known"], {"well-known"}, "well-known"),
         (["Jean-", "Paul"], set(), "Jean-Paul"),
         (["1914-", "1918"], set(), "1914-1918"),
