@@ -27,7 +27,7 @@ class Given:
 
     name: str
     content_hash: str
-    file: ContentFile
+    file: ContentFile[bytes]
 
 
 class Known(NamedTuple):

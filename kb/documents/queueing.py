@@ -1,6 +1,7 @@
 """Whose turn it is to be parsed: collections take turns, and inside each the longest waiting comes first."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -59,7 +60,7 @@ def claim_next(collection_id: int) -> Document | None:
     return _claimed(NEXT_OF_COLLECTION, collection=collection_id)
 
 
-def _claimed(statement: str, **which: object) -> Document | None:
+def _claimed(statement: str, **which: Any) -> Document | None:
     now = timezone.now()
     given = which | {"now": now, "until": now + lease(), "worker": stages.worker()}
     with connection.cursor() as cursor:

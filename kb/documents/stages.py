@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -86,7 +87,7 @@ def write(entries: Sequence[Entry]) -> None:
     if not entries:
         return
     now = timezone.now()
-    columns = {
+    columns: dict[str, Any] = {
         "documents": [entry.document_id for entry in entries],
         "stages": [str(entry.stage) for entry in entries],
         "states": [str(State.DONE if entry.finished_at else State.RUNNING) for entry in entries],
@@ -170,7 +171,12 @@ def _end(rows: QuerySet[DocumentStage], state: str, error: str) -> None:
 def _update(statement: str, stage: str, done: Mapping[UUID, int]) -> None:
     if not done:
         return
-    given = {"documents": list(done), "done": list(done.values()), "stage": str(stage), "now": timezone.now()}
+    given: dict[str, Any] = {
+        "documents": list(done),
+        "done": list(done.values()),
+        "stage": str(stage),
+        "now": timezone.now(),
+    }
     with connection.cursor() as cursor:
         cursor.execute(statement, given)
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from django.core.files import File
-from django.db.models import Count
+from django.db.models import Count, F
 
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
@@ -122,7 +122,7 @@ class Ingestion:
         hashes = {path: digest for path in batch if (digest := hashed(path))}
         held = adding.holding(*set(hashes.values())).filter(collection=self.collection)
         found = held.exclude(state__in=ENDED_WITHOUT_SUCCESS).order_by()
-        there = set(found.values_list("content_hash", flat=True))
+        there = set(found.values_list(F("content_hash"), flat=True))
         return {path for path, digest in hashes.items() if digest in there}
 
     def _put_one(self, path: Path, put: Put) -> None:

@@ -5,19 +5,24 @@ from uuid import UUID
 from django.db.models import Prefetch
 from ninja import Router
 
+from kb.core.api import visible_collection
 from kb.core.authentication import ANY, READ, Request
 from kb.core.models import Reader
 from kb.core.problems import not_found
+from kb.documents.actions import within
 from kb.documents.api import DOCUMENT, visible_document
 from kb.documents.api import router as documents_router
+from kb.documents.api_work import COLLECTION, UPLOAD, visible_upload
 from kb.documents.models import Chunk, Document
 from kb.indexes.lineage import Lineage, lineage
 from kb.indexes.models import Index, IndexVersion
+from kb.indexes.progress import Overall, overall
 from kb.indexes.schemas import (
     ChunkOut,
     DocumentProgressOut,
     IndexesOut,
     LineageOut,
+    OverallOut,
 )
 
 router = Router(tags=["Chunks and indexes"])
@@ -28,6 +33,30 @@ router = Router(tags=["Chunks and indexes"])
 def get_document(request: Request, document_id: UUID) -> Document:
     """One document, and how far it is."""
     return visible_document(request.auth, document_id)
+
+
+@documents_router.get(
+    DOCUMENT + "/progress", auth=READ, response=OverallOut, operation_id="get_document_progress"
+)
+def get_document_progress(request: Request, document_id: UUID) -> Overall:
+    """How far a document is, with those that an archive held: stage by stage, rates and the time left."""
+    return overall(within(visible_document(request.auth, document_id)))
+
+
+@documents_router.get(
+    UPLOAD + "/progress", auth=READ, response=OverallOut, operation_id="get_upload_progress"
+)
+def get_upload_progress(request: Request, upload_id: UUID) -> Overall:
+    """How far the documents of an upload are, together."""
+    return overall(within(visible_upload(request.auth, upload_id)))
+
+
+@documents_router.get(
+    COLLECTION + "/progress", auth=READ, response=OverallOut, operation_id="get_collection_progress"
+)
+def get_collection_progress(request: Request, slug: str) -> Overall:
+    """How far the documents of a collection are, together."""
+    return overall(within(visible_collection(request.auth, slug)))
 
 
 def visible_chunk(reader: Reader, chunk_id: int) -> Chunk:

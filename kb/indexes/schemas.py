@@ -30,6 +30,25 @@ class DocumentProgressOut(DocumentOut):
         return progress([document])[document.pk]
 
 
+class OverallOut(Schema):
+    """How far documents are, together."""
+
+    documents: int
+    finished: int = Field(description="Those that are ready.")
+    failed: int
+    paused: int
+    states: dict[str, int] = Field(description="How many documents are in each state.")
+    chunks_done: int
+    chunks_total: int = Field(description="Of the documents that are read; others have no chunks yet.")
+    fraction: float = Field(description="From 0 to 1; what is not read yet is estimated.")
+    rate: float = Field(description="Chunks that all workers together embed a second, of late.")
+    parse_rate: float = Field(description="Documents that all workers together read a second, of late.")
+    seconds_left: float | None = Field(
+        description="Null while it is not known, or all that is left is paused."
+    )
+    ahead: int = Field(description="Chunks of other documents whose turn comes before.")
+
+
 class ChunkOut(Schema):
     """A span of a document: `text` is the revision's text from `start` to `end`, in Unicode code points."""
 

@@ -143,7 +143,7 @@ def test_a_failed_parse_says_so_on_its_row(alice: User, collection: Collection, 
     assert (row.state, row.error, row.attempt) == ("failed", document.error, 1)
 
 
-def test_stages_cost_one_statement(
+def test_stages_cost_a_statement_or_two(
     alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
@@ -151,7 +151,7 @@ def test_stages_cost_one_statement(
         parsing.parse(document.pk, load_here)
     about_stages = [query["sql"] for query in queries if "documents_documentstage" in query["sql"]]
     alone = [sql for sql in about_stages if "UPDATE documents_document document" not in sql]  # the claim's
-    assert len(alone) == 1
+    assert len(alone) <= 2, "one for parse, chunk and index; one for embed"
 
 
 @pytest.mark.django_db(transaction=True)
