@@ -32,6 +32,7 @@ class SourceForm(forms.Form):
     url = forms.CharField(
         label="Address",
         max_length=MOST_CHARACTERS,
+        help_text="A public address. It is read as its robots.txt allows, one request at a time from each host.",
         widget=forms.TextInput(
             attrs={"inputmode": "url", "autocapitalize": "none", "placeholder": "https://example.org/guide"}
         ),

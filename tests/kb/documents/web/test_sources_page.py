@@ -132,7 +132,9 @@ def test_the_admin_shows_staff_what_they_may_feed(as_user, bob, source):
 
 
 def test_a_documents_page_says_where_it_is_from_and_whether_it_is_gone(as_user, bob, collection, source):
-    document = Document.objects.create(collection=collection, title="Guide", filename="g.html")
+    document = Document.objects.create(
+        collection=collection, title="Guide", filename="g.html", state=Document.State.READY
+    )
     page = reverse("document", args=[document.pk])
     assert 'rel="noreferrer nofollow"' not in as_user(bob).get(page).content.decode()
     WebPage.objects.create(source=source, url=URL, origin="x", document=document, checked_at=timezone.now())
