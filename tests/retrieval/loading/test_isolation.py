@@ -165,6 +165,13 @@ def test_a_zygote_killed_during_a_load_is_replaced(loader, stuck, note):
     assert loader.load(note, "a.md").title == "Notes"
 
 
+def test_a_child_killed_while_it_waited_costs_no_document(loader, note):
+    loader.load(note, "a.md")
+    child = only_child(loader.zygote_pid)
+    os.kill(child, signal.SIGKILL)
+    assert loader.load(note, "a.md").title == "Notes"
+
+
 def test_close_ends_the_zygote_and_a_load_starts_another(loader, note):
     loader.load(note, "a.md")
     before = loader.zygote_pid

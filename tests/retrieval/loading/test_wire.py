@@ -1,6 +1,7 @@
 """What comes from a process that read a hostile file is not believed unchecked."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,7 +10,13 @@ from retrieval.loading.wire import decode, encode, encode_error
 from retrieval.spans import Heading, LoadedText, Page
 
 GOOD = LoadedText(
-    "Title\n\nText ü", "Title", "text/plain", (Page(1, 0, 5), Page(2, 7, 13)), (Heading(1, "Title", 0, 5),)
+    "Title\n\nText ü",
+    "Title",
+    "text/plain",
+    (Page(1, 0, 5), Page(2, 7, 13)),
+    (Heading(1, "Title", 0, 5),),
+    author="Ada",
+    written_at=datetime(2021, 5, 4, 3, 2, 1, tzinfo=UTC),
 )
 
 
@@ -29,6 +36,10 @@ def test_errors_there_and_back():
         {"text": None},
         {"text": "with \x00"},
         {"title": 3},
+        {"author": None},
+        {"author": "\x00"},
+        {"written_at": "someday"},
+        {"written_at": "2021-05-04T03:02:01"},
         {"pages": [[1, 0, 99]]},
         {"pages": [[1, 3, 5], [2, 0, 2]]},
         {"pages": [[1, -1, 5]]},
