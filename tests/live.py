@@ -68,6 +68,8 @@ class Site:
                 start_new_session=True,
             )
         until(self.is_up, f"the site, which said:\n{self.said()}", START_SECONDS)
+        # The login is told after the site is up, and before the workers are started.
+        until(lambda: "parse: started" in self.said(), "the workers", START_SECONDS)
         if found := re.search(r"Sign in as admin with the password (\S+)", self.said()):
             self.password = found[1]
 
