@@ -1,13 +1,24 @@
-"""How far documents are: chunks that the live version can find, out of all."""
+"""How far documents are: chunks that the live version can find, out of all; and when they will be through."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.utils import timezone
 
-from kb.documents.models import Chunk, Document
+from kb.core.models import Heartbeat
+from kb.documents.models import Chunk, Document, DocumentStage
 from kb.indexes.models import EmbeddingJob, Index
+
+State = Document.State
+
+UNREAD = (State.QUEUED, State.FETCHING, State.PARSING)
+ENDED = (State.FAILED, State.CANCELLED)
+# Chunks of a document of which nothing is known, and of no other beside it.
+GUESSED_CHUNKS = 10
 
 
 @dataclass(frozen=True)
@@ -43,3 +54,179 @@ def one(document: Document, total: int, waiting: int) -> Progress:
     return Progress(
         document.state, Document.State(document.state).label, done, total, fraction, document.error
     )
+
+
+class Group(NamedTuple):
+    """The documents in one state, held back or not: how many, how many are cut, and their chunks."""
+
+    state: str
+    paused: bool
+    documents: int
+    cut: int = 0
+    done: int = 0
+    total: int = 0
+
+    @property
+    def left(self) -> int:
+        return max(self.total - self.done, 0)
+
+
+class Rates(NamedTuple):
+    """What all workers together do of late, a second."""
+
+    chunks: float
+    documents: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a set of documents has done and has still to do, in chunks; documents not yet read are estimated."""
+
+    chunks_done: int
+    chunks_total: int
+    expected: float
+    moving: float
+    unread: int
+
+    @property
+    def left(self) -> float:
+        return self.chunks_total - self.chunks_done + self.expected
+
+
+@dataclass(frozen=True)
+class Overall:
+    """How far a set of documents is.
+
+    `finished` are ready; `states` counts every state; paused documents are in work, but `seconds_left`
+    is for the others. It is None while no rate is known or only paused work is left. `ahead` is how many
+    chunks of other documents come before, whoever's they are: nothing else is told of those.
+    """
+
+    documents: int
+    finished: int
+    failed: int
+    paused: int
+    chunks_done: int
+    chunks_total: int
+    fraction: float
+    states: Mapping[str, int]
+    rate: float
+    parse_rate: float
+    seconds_left: float | None
+    ahead: int
+
+
+def overall(documents: QuerySet[Document]) -> Overall:
+    """The documents together, in a few queries that cost by documents, not by chunks."""
+    groups = grouped(documents)
+    work = work_of(groups)
+    return figures(groups, work, rates(), chunks_ahead(documents, work))
+
+
+def ahead(document: Document) -> int:
+    """How many chunks of other documents come before this one's last, when collections take turns."""
+    documents = Document.objects.filter(pk=document.pk)
+    return chunks_ahead(documents, work_of(grouped(documents)))
+
+
+def figures(groups: Sequence[Group], work: Work, rate: Rates, before: int) -> Overall:
+    in_work = sum(group.documents for group in groups if group.state in Document.WORK)
+    whole = work.chunks_done + work.left
+    states = {
+        state: sum(group.documents for group in groups if group.state == state) for state in State.values
+    }
+    return Overall(
+        documents=sum(group.documents for group in groups),
+        finished=states[State.READY],
+        failed=states[State.FAILED],
+        paused=sum(group.documents for group in groups if group.paused and group.state in Document.WORK),
+        chunks_done=work.chunks_done,
+        chunks_total=work.chunks_total,
+        fraction=(work.chunks_done / whole if whole else 0.0) if in_work else 1.0,
+        states=states,
+        rate=rate.chunks,
+        parse_rate=rate.documents,
+        seconds_left=seconds_left(work, rate, before) if in_work else 0.0,
+        ahead=before,
+    )
+
+
+def work_of(groups: Sequence[Group]) -> Work:
+    """Of what failed or was cancelled only what is done counts; what is not read yet is like what is."""
+    cut = [group for group in groups if group.state in {State.EMBEDDING, State.READY}]
+    ended = sum(group.done for group in groups if group.state in ENDED)
+    embedding = [group for group in cut if group.state == State.EMBEDDING]
+    total = sum(group.total for group in cut)
+    documents = sum(group.cut for group in cut)
+    mean = total / documents if documents else GUESSED_CHUNKS
+    unread = [group for group in groups if group.state in UNREAD]
+    moving = sum(group.documents for group in unread if not group.paused)
+    return Work(
+        chunks_done=total - sum(group.left for group in embedding) + ended,
+        chunks_total=total + ended,
+        expected=mean * sum(group.documents for group in unread),
+        moving=sum(group.left for group in embedding if not group.paused) + mean * moving,
+        unread=moving,
+    )
+
+
+def seconds_left(work: Work, rate: Rates, before: int) -> float | None:
+    """Reading and embedding go on side by side: the slower of the two counts."""
+    if not work.moving and not work.unread:
+        return None
+    if not rate.chunks or (work.unread and not rate.documents):
+        return None
+    reading = work.unread / rate.documents if work.unread else 0.0
+    return max((work.moving + before) / rate.chunks, reading)
+
+
+def turns_before(mine: float, own: int, others: Iterable[int], turns: int = 1) -> int:
+    """How many chunks come before the last of `mine`, when `own` of the same collections come first and each
+    other collection, with so many waiting, has a turn for each `turns` of theirs, which are as many."""
+    reach = math.ceil((mine + own) / turns)
+    return own + sum(min(waiting, reach) for waiting in others)
+
+
+def chunks_ahead(documents: QuerySet[Document], work: Work) -> int:
+    """As `turns_before`, for documents of one or more collections; nothing comes before what does not move."""
+    if not work.moving:
+        return 0
+    waiting = DocumentStage.objects.filter(
+        stage=DocumentStage.Stage.EMBED, document__state=State.EMBEDDING, document__paused=False
+    )
+    collections = set(documents.order_by().values_list("collection", flat=True).distinct())
+    last = waiting.filter(document__in=documents.order_by()).aggregate(last=Max("started_at"))["last"]
+    if work.unread or last is None:
+        last = timezone.now()
+    left = F("total") - F("done")
+    rows = (
+        waiting.exclude(document__in=documents.order_by())
+        .values_list("document__collection")
+        .annotate(everything=Sum(left), before=Sum(left, filter=Q(started_at__lt=last)))
+    )
+    own = sum(before or 0 for collection, _, before in rows if collection in collections)
+    others = [everything for collection, everything, _ in rows if collection not in collections]
+    return turns_before(work.moving, own, others, len(collections))
+
+
+def grouped(documents: QuerySet[Document]) -> list[Group]:
+    counted = documents.order_by().values_list("state", "paused").annotate(Count("pk"))
+    stages = DocumentStage.objects.filter(
+        stage=DocumentStage.Stage.EMBED, document__in=documents.order_by().values("pk")
+    )
+    chunks = {
+        (state, paused): (cut, done, total)
+        for state, paused, cut, done, total in stages.values_list(
+            "document__state", "document__paused"
+        ).annotate(Count("pk"), Sum("done"), Sum("total"))
+    }
+    return [
+        Group(state, paused, count, *chunks.get((state, paused), (0, 0, 0)))
+        for state, paused, count in counted
+    ]
+
+
+def rates() -> Rates:
+    """The rates of the workers that are alive."""
+    found = dict(Heartbeat.objects.fresh().order_by().values_list("queue").annotate(Sum("rate")))
+    return Rates(found.get("embed", 0.0), found.get("parse", 0.0))
