@@ -2,7 +2,6 @@
 
 import resource
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -50,7 +49,9 @@ def recogniser() -> Recognise | None:
     if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
         return None
     # Not at the top: it takes as much memory as all the other readers, and few files need it.
-    engine = import_module("rapidocr").RapidOCR(params=_ENGINE)
+    from rapidocr import RapidOCR  # noqa: PLC0415
+
+    engine = RapidOCR(params=_ENGINE)
 
     def recognise(picture: Any) -> list[Found]:
         result = engine(picture)
