@@ -309,20 +309,17 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
         ended = within(scope).filter(state__in=ENDED_WITHOUT_SUCCESS)
         if cause:
             ended = ended.filter(state=Document.State.FAILED, error_code=cause)
-        renewed = {
-            "error": "",
-            "error_code": "",
-            "attempts": 0,
-            "claimed_until": None,
-            "queued_at": timezone.now(),
-            "updated_at": timezone.now(),
-            "paused": adding.hold_collection(collection.pk),
-        }
-        # Without a file it has been fetched from nowhere yet.
-        fetched = Q(incoming__isnull=False) | Q(current__isnull=False)
-        count = in_order(ended.exclude(fetched)).update(state=Document.State.FETCHING, **renewed)
-        count += in_order(ended.filter(fetched)).update(
-            state=Document.State.QUEUED, incoming=Coalesce(F("incoming"), F("current")), **renewed
+        with_file = ended.filter(Q(incoming__isnull=False) | Q(current__isnull=False))
+        count = in_order(with_file).update(
+            state=Document.State.QUEUED,
+            incoming=Coalesce(F("incoming"), F("current")),
+            error="",
+            error_code="",
+            attempts=0,
+            claimed_until=None,
+            queued_at=timezone.now(),
+            updated_at=timezone.now(),
+            paused=adding.hold_collection(collection.pk),
         )
         if not count and isinstance(scope, Document):
             raise Problem(

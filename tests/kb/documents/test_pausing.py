@@ -233,10 +233,10 @@ def test_retrying_takes_up_all_that_failed_or_was_cancelled(
     assert (failed.error, failed.error_code, failed.attempts) == ("", "", 0)
 
 
-def test_what_was_never_fetched_is_fetched_again(alice: User, collection: Collection) -> None:
-    web = Document.objects.create(collection=collection, title="web", filename="web.html", state="failed")
-    assert retry_failed(alice, collection) == 1
-    assert states([web]) == ["fetching"]
+def test_what_has_no_file_is_not_queued_for_ever(alice: User, collection: Collection) -> None:
+    bare = Document.objects.create(collection=collection, title="bare", filename="a.html", state="failed")
+    assert retry_failed(alice, collection) == 0
+    assert states([bare]) == ["failed"]
 
 
 @pytest.mark.parametrize("action", [pause, resume, cancel, retry_failed])
