@@ -9,7 +9,17 @@ from tests.live import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
-PAGES = ["/", "/search/", "/library/", "/upload/", "/account/", "/collections/new/", "/nothing-here/"]
+PAGES = [
+    "/",
+    "/search/",
+    "/library/",
+    "/library/failures/",
+    "/upload/",
+    "/uploads/",
+    "/account/",
+    "/collections/new/",
+    "/nothing-here/",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -42,7 +42,17 @@ def test_the_scan_finds_what_it_looks_for(text: str, what: str) -> None:
     assert FORBIDDEN[what].search(text)
 
 
-PAGES = ["/", "/search/", "/library/", "/library/papers/", "/login/", "/password/reset/", "/nothing-here/"]
+PAGES = [
+    "/",
+    "/search/",
+    "/library/",
+    "/library/papers/",
+    "/library/failures/",
+    "/uploads/",
+    "/login/",
+    "/password/reset/",
+    "/nothing-here/",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)

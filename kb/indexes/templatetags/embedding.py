@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from kb.documents.models import Document
 from kb.indexes import progress as measured
-from kb.indexes.progress import Progress
+from kb.indexes.progress import Overall, Progress
 
 register = template.Library()
 
@@ -27,16 +27,12 @@ def with_progress(documents: Iterable[Document]) -> list[tuple[Document, Progres
 
 
 @register.simple_tag
-def overall(documents: QuerySet[Document]) -> object:
+def overall(documents: QuerySet[Document]) -> Overall:
     """How far documents are together, at which rate they advance, and when they will be through."""
-    if not hasattr(measured, "overall"):
-        return {"fraction": 0.0, "seconds_left": None, "chunks_total": 0, "chunks_done": 0}
     return measured.overall(documents)
 
 
 @register.simple_tag
 def ahead(document: Document) -> int:
     """How many passages of other documents come before this one's."""
-    if not hasattr(measured, "ahead"):
-        return 0
     return measured.ahead(document)
