@@ -256,7 +256,7 @@ def has_work(version: IndexVersion) -> bool:
     return jobs.filter(lease_until=None).exists() or jobs.filter(lease_until__lt=timezone.now()).exists()
 
 
-def rows_of(statement: str | sql.Composed, given: Mapping[str, object]) -> list[tuple[Any, ...]]:
+def rows_of(statement: str | sql.Composed, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, given)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

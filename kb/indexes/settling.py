@@ -4,6 +4,7 @@ Only the live version of a document's index counts: a version that is being buil
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -74,7 +75,7 @@ def advance(version: IndexVersion, done: Mapping[UUID, tuple[int, int]]) -> None
     Not in the transaction that writes the vectors: whoever cuts a document anew holds its stage first
     and waits for its chunks then, a writer of vectors the other way round.
     """
-    given = {
+    given: dict[str, Any] = {
         "documents": list(done),
         "done": [count for count, _ in done.values()],
         "reused": [reused for _, reused in done.values()],
@@ -93,7 +94,7 @@ def settle(document_ids: Iterable[UUID] | None = None) -> int:
     Runs after the commit that removed the jobs: of two workers that finish a document at the same
     time, the later one sees that nothing is left. What it costs goes by these documents, not by the corpus.
     """
-    given = {"now": timezone.now(), "documents": list(document_ids or ())}
+    given: dict[str, Any] = {"now": timezone.now(), "documents": list(document_ids or ())}
     with connection.cursor() as cursor:
         cursor.execute(SETTLE_ALL if document_ids is None else SETTLE_THESE, given)
         ready = [document for (document,) in cursor.fetchall()]
