@@ -76,7 +76,9 @@ class TestCollection:
     ) -> None:
         document = queued(alice, collection)
         response = as_user(alice).get("/library/papers/")
-        assert f"/library/papers/progress/?acts=Pause%7CCancel&amp;id={document.pk}" in response.content.decode()
+        assert (
+            f"/library/papers/progress/?acts=Pause%7CCancel&amp;id={document.pk}" in response.content.decode()
+        )
         assert "no worker reads files or indexes" in words(response)
         for queue in ("parse", "embed"):
             Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now())

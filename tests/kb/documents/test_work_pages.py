@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -170,7 +171,20 @@ class TestProgress:
         assert said.index("Parse : Failed") < said.index("Embed : Running")
         assert "It broke." in said
         assert "10 of 40 passages" in said
-        assert "3 had been done before · attempt 2" in said
+        assert "attempt 2" in said
+
+    def test_how_much_was_reused_is_for_administrators_with_all_rights(
+        self, as_user, alice: User, admin: User, document: Document
+    ) -> None:
+        DocumentStage.objects.create(document=document, stage="embed", total=40, done=40, reused=37)
+        assert "37" not in words(as_user(alice).get(f"/documents/{document.pk}/"))
+        path = f"/admin/documents/document/{document.pk}/change/"
+        assert "37" in words(as_user(admin).get(path))
+        User.objects.filter(pk=alice.pk).update(is_staff=True)
+        alice.user_permissions.set(Permission.objects.filter(content_type__app_label="documents"))
+        staff = as_user(User.objects.get(pk=alice.pk)).get(path)
+        assert staff.status_code == 200
+        assert "Reused" not in words(staff)
 
 
 class TestUploads:
