@@ -22,12 +22,12 @@ WORK = {
         "supervising", "supervision", "waking",
     },
     "documents": {
-        "adding", "archives", "chunks", "downloads", "failures", "originals", "parsing", "queueing", "reading", "signals", "sources",
-        "stages", "web",
+        "adding", "archives", "chunks", "downloads", "failures", "originals", "parsing", "queueing", "reading",
+        "signals", "sources", "stages", "web",
     },
     "indexes": {
-        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage", "placing", "pools",
-        "progress", "providers", "settling",
+        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage", "placing",
+        "pools", "progress", "providers", "settling",
     },
     "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets", "warming"},
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
