@@ -94,7 +94,7 @@ CACHES = {
 MEDIA_ROOT = KB_HOME / "files"
 FILE_UPLOAD_PERMISSIONS = 0o600
 # Here and not in /tmp: what a killed web process leaves of an upload is swept away.
-FILE_UPLOAD_TEMP_DIR = KB_HOME / "uploads"
+FILE_UPLOAD_TEMP_DIR = environment.kept_folder(KB_HOME / "uploads")
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

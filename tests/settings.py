@@ -14,4 +14,3 @@ STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.st
 EMBEDDER = "hashing"
 # WhiteNoise looks for the folder, and warnings are errors here.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405
-FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)  # noqa: F405

@@ -26,8 +26,8 @@ WORK = {
         "signals", "sources", "stages", "web",
     },
     "indexes": {
-        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage", "placing",
-        "pools", "progress", "providers", "settling",
+        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage",
+        "placing", "pools", "progress", "providers", "settling",
     },
     "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets", "warming"},
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},

@@ -113,6 +113,17 @@ def kept_secret(path: Path) -> str:
         ) from error
 
 
+def kept_folder(path: Path) -> Path:
+    """The folder, made on first use, for its owner alone: Django checks that it is there."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot use {path} ({error.strerror}): set KB_HOME to a folder of yours."
+        ) from error
+    return path
+
+
 def secret_key() -> str:
     """SECRET_KEY, or one generated once and kept in KB_HOME."""
     return text("SECRET_KEY") or kept_secret(home() / "secret_key")

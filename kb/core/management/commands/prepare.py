@@ -20,7 +20,6 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Says on standard output only what a person has to read; progress goes to standard error."""
-        settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
         self.connect()
         with preparing.alone():
             self.migrate()
