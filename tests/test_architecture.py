@@ -39,7 +39,17 @@ LAYERS = [
     {"actions", "source_actions"},
     {"schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
-    {"api", "api_sources", "api_work", "views", "admin", "management", "receivers", "pausing", "templatetags"},
+    {
+        "api",
+        "api_sources",
+        "api_work",
+        "views",
+        "admin",
+        "management",
+        "receivers",
+        "pausing",
+        "templatetags",
+    },
     {"urls", "apps"},
 ]
 FORBIDDEN_IN_RETRIEVAL = {"celery", "django", "kb", "kombu", "ninja", "pgvector", "psycopg", "redis"}
