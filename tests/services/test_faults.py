@@ -23,6 +23,8 @@ from tests.live import Site, until
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
 
 DOCUMENTS = 12
+# Seconds until the first chunk is embedded on a busy machine: a new site measures its backends first.
+CALIBRATED = 240
 AT_WORK = "SELECT FROM documents_documentstage WHERE state = 'running' AND stage = %s LIMIT 1"
 LEASED = "SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"
 
@@ -133,7 +135,7 @@ def descendants(pid: int) -> list[int]:
 def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
     before = embedded(live_site)
     put_in(live_site, folder)
-    until(lambda: live_site.sql(LEASED), "a leased job")
+    until(lambda: live_site.sql(LEASED), "a leased job", CALIBRATED)
     live_site.kill("embed")
     check_all_is_well(live_site, names(folder))
     assert embedded(live_site) > before
@@ -145,6 +147,7 @@ def test_a_killed_and_emptied_broker(live_site: Site, folder: Path) -> None:
     check_all_is_well(live_site, names(folder))
 
 
+@pytest.mark.slow
 def test_the_same_task_delivered_many_times(live_site: Site, folder: Path) -> None:
     put_in(live_site, folder)
     [(version,)] = live_site.sql("SELECT live_version_id FROM indexes_index WHERE is_default")
@@ -155,6 +158,7 @@ def test_the_same_task_delivered_many_times(live_site: Site, folder: Path) -> No
     check_all_is_well(live_site, names(folder))
 
 
+@pytest.mark.slow
 def test_two_uploads_of_the_same_file_at_once(live_site: Site, folder: Path, key: str) -> None:
     name, content = "twin.txt", next(folder.iterdir()).read_bytes()
     collection = own_collection(live_site)
@@ -178,9 +182,10 @@ def own_collection(site: Site) -> str:
     return str(slug) or str(site.manage("ingest", "tests/places.py")["collection"])
 
 
+@pytest.mark.slow
 def test_a_deletion_during_embedding(live_site: Site, folder: Path, key: str) -> None:
     put_in(live_site, folder)
-    until(lambda: live_site.sql(LEASED), "a leased job")
+    until(lambda: live_site.sql(LEASED), "a leased job", CALIBRATED)
     [(document, filename)] = live_site.sql(
         "SELECT d.id, filename FROM indexes_embeddingjob j JOIN documents_chunk c ON c.id = j.chunk_id "
         "JOIN documents_document d ON d.id = c.document_id ORDER BY j.id DESC LIMIT 1"
@@ -206,6 +211,7 @@ def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, ke
     check_all_is_well(live_site, names(folder))
 
 
+@pytest.mark.slow
 def test_a_killed_parsing_child(live_site: Site, folder: Path) -> None:
     put_in(live_site, folder)
     until(lambda: live_site.sql(AT_WORK, "parse"), "a document that is read", 30)
@@ -213,6 +219,7 @@ def test_a_killed_parsing_child(live_site: Site, folder: Path) -> None:
     check_all_is_well(live_site, names(folder))
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_storing(live_site: Site, folder: Path, key: str) -> None:
     """On a small disk of its own, where this account may mount one."""
     stored = live_site.home / "files"
