@@ -70,7 +70,7 @@ def timed(work: Callable[[], object]) -> float:
 
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
-    running = Site(folder)
+    running = Site(folder, EMBED_BACKEND="auto")
     running.start()
     try:
         yield running

@@ -87,7 +87,7 @@ class StageInline(ReadOnlyInline[DocumentStage, Document]):
     show_change_link = False
     ordering = ["started_at"]
 
-    def get_fields(self, request: HttpRequest, obj: Document | None = None) -> Sequence[str]:
+    def get_fields(self, request: HttpRequest, obj: Document | None = None) -> list[Any]:
         """How much was reused only for who sees all collections anyway: it may come from any of them."""
         hidden = () if request.user.is_superuser else ("reused",)
         return [name for name in self.fields if name not in hidden]

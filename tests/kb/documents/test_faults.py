@@ -109,7 +109,8 @@ def test_the_child_that_parses_is_killed(alice: User, collection: Collection, in
     def load(path: Path, filename: str) -> LoadedText:
         loader.load(path, filename)  # has the zygote started
         if filename == "medlars.txt":
-            os.kill(loader.zygote_pid or 0, signal.SIGSTOP)
+            assert loader.zygote_pid
+            os.kill(loader.zygote_pid, signal.SIGSTOP)
             threading.Timer(0.2, os.kill, (loader.zygote_pid, signal.SIGKILL)).start()
         return loader.load(path, filename)
 
