@@ -45,7 +45,6 @@ WITH RECURSIVE turn AS (
 SELECT collection_id FROM turn WHERE collection_id IS NOT NULL LIMIT %(most)s
 """
 
-# The array keeps the update on the primary key, however large the planner thinks that the queue is.
 TAKE = """
 WITH picked AS (
     SELECT job.id FROM unnest(%(collections)s::bigint[]) AS turn (number) CROSS JOIN LATERAL (
@@ -59,20 +58,18 @@ UPDATE indexes_embeddingjob SET lease_until = %(until)s, attempts = attempts + 1
 WHERE id = ANY(ARRAY(SELECT id FROM picked)) RETURNING collection_id, chunk_id, id
 """
 
-# `jobs` are those that were waiting or wait now, `chunks` all there are of the document.
+# Only the document is looked up by (see kb.indexes.settling). Jobs that are there already wait anew.
 ENQUEUE_DOCUMENT = """
 WITH mine AS (
     SELECT chunk.id, chunk.collection_id, chunk.tokens, chunk.rendered_hash, document.paused
     FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id
-    WHERE chunk.document_id = %(document)s AND chunk.chunking_id = %(chunking)s
+    WHERE chunk.document_id = %(document)s AND chunk.chunking_id + 0 = %(chunking)s
 ), jobs AS (
     INSERT INTO indexes_embeddingjob AS job
         (version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at)
     SELECT %(version)s, id, collection_id, tokens, paused, 0, '', now() FROM mine
-    WHERE NOT EXISTS (
-        SELECT FROM {table} known
-        WHERE known.chunk_id = mine.id AND known.content_hash = sha256(%(prompt)s::bytea || mine.rendered_hash)
-    )
+    WHERE (SELECT known.content_hash FROM {table} known WHERE known.chunk_id = mine.id)
+        IS DISTINCT FROM sha256(%(prompt)s::bytea || mine.rendered_hash)
     ORDER BY id
     ON CONFLICT (version_id, chunk_id) DO UPDATE SET paused = excluded.paused, attempts = 0, error = '',
         lease_until = CASE WHEN job.error = '' AND job.attempts < %(most_attempts)s THEN job.lease_until END
@@ -102,20 +99,20 @@ SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPD
 # A while longer after each failure: 20, 40, 80, 160 seconds.
 POSTPONE = """
 WITH locked AS (SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPDATE)
-UPDATE indexes_embeddingjob job SET error = %(error)s,
+UPDATE indexes_embeddingjob SET error = %(error)s,
     lease_until = CASE WHEN attempts < 5 THEN now() + interval '10 s' * 2 ^ attempts END
-FROM locked WHERE job.id = locked.id RETURNING chunk_id, attempts
+WHERE id = ANY(ARRAY(SELECT id FROM locked)) RETURNING id
 """
 
 RELEASE = """
 WITH locked AS (SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPDATE)
-UPDATE indexes_embeddingjob job SET lease_until = NULL, attempts = greatest(attempts - 1, 0)
-FROM locked WHERE job.id = locked.id
+UPDATE indexes_embeddingjob SET lease_until = NULL, attempts = greatest(attempts - 1, 0)
+WHERE id = ANY(ARRAY(SELECT id FROM locked))
 """
 
 REMOVE = """
 WITH locked AS (SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPDATE)
-DELETE FROM indexes_embeddingjob job USING locked WHERE job.id = locked.id RETURNING job.id
+DELETE FROM indexes_embeddingjob WHERE id = ANY(ARRAY(SELECT id FROM locked)) RETURNING id
 """
 
 
@@ -241,13 +238,14 @@ def release(inputs: Iterable[Input]) -> None:
             cursor.execute(RELEASE, {"jobs": jobs})
 
 
-def postpone(inputs: Sequence[Input], error: str) -> dict[int, int]:
+def postpone(inputs: Sequence[Input], error: str) -> set[int]:
     """Notes the failure and waits longer each time; after the last attempt for good.
 
     So a model that is away for minutes costs time, not the documents that waited for it.
-    Returns the attempts made, by chunk; chunks deleted meanwhile are left out.
+    Returns the jobs concerned: those of chunks deleted meanwhile are gone.
     """
-    return dict(rows_of(POSTPONE, {"jobs": [given.job_id for given in inputs], "error": error}))
+    given = {"jobs": [given.job_id for given in inputs], "error": error}
+    return {job for (job,) in rows_of(POSTPONE, given)}
 
 
 def has_work(version: IndexVersion) -> bool:

@@ -19,17 +19,21 @@ from kb.indexes.models import EmbeddingJob, IndexVersion
 MOST_GIVEN_UP = 1000
 ABANDONED = "the worker ended several times while it was at it. Look into its log, then retry."
 
-# Each probe is a scalar subquery: the planner cannot make one join over the whole corpus of them.
+# The queue is empty at one time and holds a hundred thousand jobs at another, and its statistics are of any
+# time. So the statements leave no choice: what must not be looked up by is no bare column, what is looked up
+# is an array of keys, and a probe is a scalar subquery, of which no join over the whole corpus can be made.
+
 # The last chunk is looked at first, since the queue ends with it.
 SETTLE = """
 WITH complete AS (
     SELECT document.id FROM documents_document document
-    WHERE document.state = 'embedding' AND {which} AND (
+    WHERE {which} AND (
         SELECT 1 FROM indexes_index index JOIN indexes_indexversion live ON live.id = index.live_version_id
         CROSS JOIN LATERAL (
             SELECT 1 FROM documents_chunk chunk
             WHERE chunk.document_id = document.id AND chunk.chunking_id = live.chunking_id AND (
-                SELECT 1 FROM indexes_embeddingjob job WHERE job.version_id = live.id AND job.chunk_id = chunk.id
+                SELECT 1 FROM indexes_embeddingjob job
+                WHERE job.chunk_id = chunk.id AND job.version_id + 0 = live.id LIMIT 1
             ) IS NOT NULL
             ORDER BY chunk.ordinal DESC LIMIT 1
         ) waiting
@@ -43,19 +47,18 @@ WITH complete AS (
 UPDATE documents_document SET state = 'ready', updated_at = %(now)s
 WHERE id = ANY(ARRAY(SELECT id FROM complete)) RETURNING id
 """
-SETTLE_THESE = SETTLE.format(which="document.id = ANY(%(documents)s)")
-SETTLE_ALL = SETTLE.format(which="true")
+SETTLE_THESE = SETTLE.format(which="document.id = ANY(%(documents)s) AND document.state || '' = 'embedding'")
+SETTLE_ALL = SETTLE.format(which="document.state = 'embedding'")
 
 ADVANCE = """
 WITH locked AS (
-    SELECT stage.id, given.done, given.reused
-    FROM unnest(%(documents)s::uuid[], %(done)s::bigint[], %(reused)s::bigint[]) AS given (id, done, reused)
-    JOIN documents_documentstage stage ON stage.document_id = given.id AND stage.stage = 'embed'
-    ORDER BY stage.document_id FOR NO KEY UPDATE OF stage
+    SELECT id FROM documents_documentstage
+    WHERE document_id = ANY(%(documents)s) AND stage || '' = 'embed' ORDER BY document_id FOR NO KEY UPDATE
 )
-UPDATE documents_documentstage stage SET done = least(stage.done + locked.done, stage.total),
-    reused = least(stage.reused + locked.reused, stage.total), worker = %(worker)s, heartbeat_at = %(now)s
-FROM locked WHERE stage.id = locked.id AND stage.state = 'running'
+UPDATE documents_documentstage stage SET done = least(stage.done + given.done, stage.total),
+    reused = least(stage.reused + given.reused, stage.total), worker = %(worker)s, heartbeat_at = %(now)s
+FROM unnest(%(documents)s::uuid[], %(done)s::bigint[], %(reused)s::bigint[]) AS given (id, done, reused)
+WHERE stage.id = ANY(ARRAY(SELECT id FROM locked)) AND given.id = stage.document_id AND stage.state = 'running'
     AND EXISTS (SELECT FROM indexes_index WHERE live_version_id = %(version)s)
 """
 
@@ -102,15 +105,17 @@ def settle(document_ids: Iterable[UUID] | None = None) -> int:
     return len(ready)
 
 
-def tried(chunk_attempts: Mapping[int, int], error: str) -> None:
-    """These chunks could not be embedded, so often by now: after the last attempt their documents have failed."""
-    last = [chunk for chunk, attempts in chunk_attempts.items() if attempts >= EmbeddingJob.MOST_ATTEMPTS]
-    again = {chunk: attempts + 1 for chunk, attempts in chunk_attempts.items() if chunk not in last}
-    for chunk, attempt in again.items():
-        embed_stages().filter(document__chunks=chunk, attempt__lt=attempt).update(attempt=attempt)
-    if last:
-        waited_for = EmbeddingJob.objects.filter(chunk__in=last, version=F("version__index__live_version"))
-        failed(set(waited_for.values_list("chunk__document", flat=True)), error)
+def tried(job_ids: Iterable[int], error: str) -> None:
+    """These jobs could not be done: their documents are at the next attempt, or after the last one have failed."""
+    jobs = EmbeddingJob.objects.filter(pk__in=job_ids, version=F("version__index__live_version"))
+    attempts: dict[UUID, int] = {}
+    for document, made in jobs.values_list("chunk__document", "attempts"):
+        attempts[document] = max(made, attempts.get(document, 0))
+    over = {document for document, made in attempts.items() if made >= EmbeddingJob.MOST_ATTEMPTS}
+    for document in attempts.keys() - over:
+        attempt = attempts[document] + 1
+        embed_stages().filter(document=document, attempt__lt=attempt).update(attempt=attempt)
+    failed(over, error)
 
 
 @transaction.atomic
@@ -131,9 +136,9 @@ def give_up_abandoned() -> int:
     abandoned = EmbeddingJob.objects.filter(
         attempts__gte=EmbeddingJob.MOST_ATTEMPTS, lease_until__lt=timezone.now()
     ).order_by("pk")
-    jobs = {job.pk: job for job in abandoned[:MOST_GIVEN_UP]}
+    jobs = list(abandoned.values_list("pk", flat=True)[:MOST_GIVEN_UP])
     EmbeddingJob.objects.filter(pk__in=jobs).update(error=ABANDONED, lease_until=None)
-    tried({job.chunk_id: job.attempts for job in jobs.values()}, ABANDONED)
+    tried(jobs, ABANDONED)
     return len(jobs)
 
 

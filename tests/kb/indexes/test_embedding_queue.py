@@ -13,15 +13,10 @@ from kb.core.models import Collection, User
 from kb.documents.models import Document
 from kb.indexes import embedding_queue
 from kb.indexes.embedding_queue import Input, lease
-from kb.indexes.models import EmbeddingJob, Index, IndexVersion
+from kb.indexes.models import EmbeddingJob, IndexVersion
 from tests.kb.indexes.rows import chunked, waiting
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def version(index: Index) -> IndexVersion:
-    return IndexVersion.objects.select_related("model", "index", "chunking").get(pk=index.live_version_id)
 
 
 @pytest.fixture
@@ -132,7 +127,8 @@ def test_after_a_failure_the_pause_grows(version: IndexVersion, collections: lis
     chunked(version, collections[0], words(1))
     for attempt, seconds in enumerate((20, 40, 80, 160, None), start=1):
         (given,) = lease(version)
-        assert embedding_queue.postpone([given], "away") == {given.chunk_id: attempt}
+        assert embedding_queue.postpone([given], "away") == {given.job_id}
+        assert EmbeddingJob.objects.get().attempts == attempt
         job = EmbeddingJob.objects.get()
         if seconds is None:
             assert (job.lease_until, job.error) == (None, "away")

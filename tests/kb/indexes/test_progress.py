@@ -10,7 +10,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from kb.core.models import Collection, Heartbeat, User
 from kb.documents.models import Document, DocumentStage
 from kb.indexes import embedding_queue, progress
-from kb.indexes.models import Index, IndexVersion
+from kb.indexes.models import IndexVersion
 from kb.indexes.progress import Group, Rates, ahead, figures, overall, turns_before, work_of
 from tests.kb.indexes.counting import Counting, embed_all
 from tests.kb.indexes.rows import chunked
@@ -101,11 +101,6 @@ def test_turns_before(mine: float, own: int, others: list[int], turns: int, expe
     assert turns_before(mine, own, others, turns) == expected
 
 
-@pytest.fixture
-def version(index: Index) -> IndexVersion:
-    return IndexVersion.objects.select_related("model", "index", "chunking").get(pk=index.live_version_id)
-
-
 def words(count: int) -> list[str]:
     return [f"word {number}" for number in range(count)]
 
@@ -133,9 +128,7 @@ def test_a_collection_as_a_whole(
     version: IndexVersion, collection: Collection, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for queue, rate in (("embed", 40.0), ("embed", 10.0), ("parse", 7.0)):
-        Heartbeat.objects.create(
-            worker=f"{queue} {rate}", queue=queue, pid=1, at=timezone.now(), rate=rate
-        )
+        Heartbeat.objects.create(worker=f"{queue} {rate}", queue=queue, pid=1, at=timezone.now(), rate=rate)
     Heartbeat.objects.create(
         worker="gone", queue="embed", pid=1, at=timezone.now() - 2 * Heartbeat.objects.all().FRESH, rate=99
     )
