@@ -15,7 +15,8 @@ from kb.core.models import User
 from kb.core.problems import Problem
 from kb.documents import adding, originals, queueing, stages
 from kb.documents.models import Document, DocumentRevision
-from retrieval.loading.archives import Entry, unpack
+from retrieval.loading.archives import Entry, Unfit, unpack
+from retrieval.loading.errors import LoadError
 from retrieval.spans import LoadedText
 
 BATCH = 50
@@ -44,6 +45,7 @@ class Contents:
     held: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     known: dict[str, Known] = field(default_factory=dict)
+    unfit: list[LoadError] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -60,21 +62,28 @@ class Contents:
 def take_apart(document: Document, revision: DocumentRevision) -> LoadedText:
     """Puts the archive's files in and returns its own text. Done twice, it changes nothing more.
 
-    Raises LoadError for an archive that is not fit, ClaimLost when it was cancelled or deleted meanwhile.
+    Raises LoadError for an archive of which nothing can be unpacked, or which is too large; ClaimLost when
+    it was cancelled or deleted meanwhile.
     """
     contents = Contents()
     entries = readable(unpack(Path(revision.file.path)), contents)
     while batch := list(islice(entries, BATCH)):
         take_in(document, batch, contents)
         stages.advance(document.pk, "parse", contents.count)
+    if contents.unfit and not contents.held:
+        raise contents.unfit[0]
     forget_entries(document, [known.document_id for known in contents.known.values()])
     return LoadedText(contents.text(revision.filename), title="", media_type="application/zip")
 
 
-def readable(entries: Iterable[Entry], contents: Contents) -> Iterator[Given]:
+def readable(entries: Iterable[Entry | Unfit], contents: Contents) -> Iterator[Given]:
     """The files that can be taken; of the others the reason is noted."""
     for entry in entries:
         name = entry.name[-adding.NAME_LENGTH :]
+        if isinstance(entry, Unfit):
+            contents.unfit.append(entry.reason)
+            contents.refused.append(f"{name}: {entry.reason.message}")
+            continue
         try:
             adding.check_type(name)
             adding.check_size(name, len(entry.content))

@@ -59,12 +59,26 @@ class Entry(NamedTuple):
     content: bytes
 
 
-def unpack(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:
-    """The files of the archive at `path`, those of archives in it included; LoadError when it is not fit.
+class Unfit(NamedTuple):
+    """A file, or an archive in the archive, that cannot be unpacked, and why; the others can."""
+
+    name: str
+    reason: LoadError
+
+
+class _Exhausted(LoadError):
+    """The archive as a whole is larger than its bounds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("too_large", message)
+
+
+def unpack(path: Path, bounds: Bounds | None = None) -> Iterator[Entry | Unfit]:
+    """The files of the archive at `path`, those of archives in it included.
 
     Folders, links and what operating systems leave behind are passed over; of two files of one name
-    the later one counts, as when unpacking. What the directory shows to be unfit is refused before the
-    first entry; a damaged or too large file only when its turn comes.
+    the later one counts, as when unpacking. Raises LoadError for what is no archive, and when the
+    bounds of all files together are reached, which may be after many of them.
     """
     with path.open("rb") as file:
         yield from _Unpacking(bounds or Bounds()).entries(file, "", 1)
@@ -76,7 +90,7 @@ class _Unpacking:
         self._entries = 0
         self._bytes = 0
 
-    def entries(self, file: IO[bytes], within: str, depth: int) -> Iterator[Entry]:
+    def entries(self, file: IO[bytes], within: str, depth: int) -> Iterator[Entry | Unfit]:
         if depth > self._bounds.depth:
             raise LoadError(
                 "too_large",
@@ -85,14 +99,20 @@ class _Unpacking:
             )
         with _opened(file, self._bounds.entries * _DIRECTORY_BYTES) as archive:
             for name, info in self._wanted(archive, within).items():
-                if PurePosixPath(name).suffix.lower() in ARCHIVES:
-                    yield from self._nested(archive, info, name, depth)
-                else:
-                    yield Entry(name, b"".join(self._pieces(archive, info, name)))
+                try:
+                    self._check(info, name)
+                    if PurePosixPath(name).suffix.lower() in ARCHIVES:
+                        yield from self._nested(archive, info, name, depth)
+                    else:
+                        yield Entry(name, b"".join(self._pieces(archive, info, name)))
+                except _Exhausted:
+                    raise
+                except LoadError as reason:
+                    yield Unfit(name, reason)
 
     def _nested(
         self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, depth: int
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Entry | Unfit]:
         with SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY) as inner:
             for piece in self._pieces(archive, info, name):
                 inner.write(piece)
@@ -100,22 +120,20 @@ class _Unpacking:
             yield from self.entries(cast("IO[bytes]", inner), name + "/", depth + 1)
 
     def _wanted(self, archive: zipfile.ZipFile, within: str) -> dict[str, zipfile.ZipInfo]:
-        """The entries to read by their full names, if all that the directory says is in bounds."""
+        """The entries to read by their full names, if there are not too many."""
         infos = archive.infolist()
         self._entries += len(infos)
         if self._entries > self._bounds.entries:
-            raise LoadError(
-                "too_large",
-                f"The archive holds more than {self._bounds.entries:,} files. Split it into smaller ones.",
+            raise _Exhausted(
+                f"The archive holds more than {self._bounds.entries:,} files. Split it into smaller ones."
             )
         kind = office_kind([info.filename for info in infos])
-        if kind and not within:
+        if kind:
             raise LoadError("mismatch", f"The file is named .zip but is {kind}. Give it its right name.")
         wanted: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            name = _safe_name(info)
+            name = _name(info)
             if name and not _is_passed_over(name, info):
-                self._check(info, within + name)
                 wanted.pop(within + name, None)
                 wanted[within + name] = info
         if not wanted and not within:
@@ -123,6 +141,9 @@ class _Unpacking:
         return wanted
 
     def _check(self, info: zipfile.ZipInfo, name: str) -> None:
+        """Raises LoadError for what the directory says not to be fit."""
+        if _leads_out(_name(info)):
+            raise LoadError("broken", f"{name} leads out of the folder that it is unpacked to. Pack it anew.")
         if info.flag_bits & _IS_ENCRYPTED:
             raise LoadError(
                 "encrypted", f"{name} in the archive has a password. Pack it without one and try again."
@@ -156,8 +177,7 @@ class _Unpacking:
                     self._bytes += len(piece)
                     self._check_size(name, size, info.compress_size)
                     if self._bytes > self._bounds.total_bytes:
-                        raise LoadError(
-                            "too_large",
+                        raise _Exhausted(
                             f"Unpacked, the archive is larger than {self._bounds.total_bytes >> 20} MB. "
                             "Split it into smaller ones.",
                         )
@@ -204,15 +224,15 @@ def _opened(file: IO[bytes], most: int) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _safe_name(info: zipfile.ZipInfo) -> str:
-    """The entry's name as a plain relative path; LoadError if it leads out of the folder it is unpacked to."""
-    name = one_line(info.filename.replace("\\", "/"))
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or name[1:2] == ":":
-        raise LoadError(
-            "broken", f"The archive holds a file that leads out of its folder ({name[:100]}). Pack it anew."
-        )
+def _name(info: zipfile.ZipInfo) -> str:
+    """The entry's path with forward slashes, on one line."""
+    path = PurePosixPath(one_line(info.filename.replace("\\", "/")))
     return str(path) if path.parts else ""
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or name[1:2] == ":"
 
 
 def _is_passed_over(name: str, info: zipfile.ZipInfo) -> bool:

@@ -170,3 +170,17 @@ def test_an_archive_that_is_not_fit_says_why(alice: User, collection: Collection
     document = ingest(alice, collection, "insects.zip", b"PK\x03\x04 and nothing more")
     assert (document.state, document.error_code) == ("failed", "broken")
     assert "Pack it anew" in document.error
+
+
+def test_a_file_that_is_not_fit_is_told_and_the_others_are_taken(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = ingest(alice, collection, "insects.zip", zipped(FILES | {"../out.md": "Out."}))
+    assert document.state == "ready"
+    assert "- ../out.md: ../out.md leads out of the folder" in document.current.text
+    assert document.entries.count() == 2
+
+
+def test_an_archive_of_which_nothing_is_fit_fails(alice: User, collection: Collection, index: Index) -> None:
+    document = ingest(alice, collection, "insects.zip", zipped({"../out.md": "Out.", "photo.raw": "x"}))
+    assert (document.state, document.error_code) == ("failed", "broken")

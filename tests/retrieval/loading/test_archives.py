@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.loading import LoadError
-from retrieval.loading.archives import Bounds, unpack
+from retrieval.loading.archives import Bounds, Entry, Unfit, unpack
 from tests.retrieval.loading.conftest import make_epub, zipped
 
 
@@ -19,11 +19,24 @@ def path(tmp_path: Path) -> Path:
 
 
 def code_of(path: Path, content: bytes, bounds: Bounds | None = None) -> str:
+    """Why the whole archive is not unpacked."""
     path.write_bytes(content)
     with pytest.raises(LoadError) as caught:
         list(unpack(path, bounds))
     assert caught.value.message.endswith(".")
     return caught.value.code
+
+
+def unfit(path: Path, content: bytes, bounds: Bounds | None = None) -> dict[str, str]:
+    """The files that are not unpacked, each with the code of its reason, beside at least one that is."""
+    path.write_bytes(content)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("fit.txt", b"fit")
+    found = list(unpack(path, bounds))
+    assert Entry("fit.txt", b"fit") in found
+    reasons = {entry.name: entry.reason for entry in found if isinstance(entry, Unfit)}
+    assert all(reason.message.endswith(".") for reason in reasons.values())
+    return {name: reason.code for name, reason in reasons.items()}
 
 
 def written(*entries: tuple[zipfile.ZipInfo | str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -67,37 +80,43 @@ def test_backslashes_and_control_characters_in_names(path):
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "..\\x", "C:\\x"])
 def test_names_that_lead_outside_are_refused(path, name):
-    assert code_of(path, written((name, b"x"))) == "broken"
+    assert unfit(path, written((name, b"x"))) == {name.replace("\\", "/"): "broken"}
 
 
-@pytest.mark.parametrize(
-    ("bounds", "code"),
-    [
-        (Bounds(entries=2), "too_large"),
-        (Bounds(entry_bytes=2_000), "too_large"),
-        (Bounds(total_bytes=2_500), "too_large"),
-        (Bounds(depth=1), "too_large"),
-    ],
-)
-def test_bounds(path, bounds, code):
+FILES = {"a": bytes(2_001), "b": b"b" * 900}
+
+
+@pytest.mark.parametrize("bounds", [Bounds(entries=2), Bounds(total_bytes=2_500)])
+def test_bounds_of_the_whole(path, bounds):
+    assert code_of(path, zipped(FILES | {"c": b"c"}), bounds) == "too_large"
+
+
+def test_bounds_hold_across_nested_archives(path):
     inner = zipped({"c.txt": bytes(range(256)) * 4})
-    assert code_of(path, zipped({"a": bytes(2_001), "b": b"b" * 900, "in.zip": inner}), bounds) == code
+    assert code_of(path, zipped(FILES | {"in.zip": inner}), Bounds(total_bytes=3_500)) == "too_large"
+    assert code_of(path, zipped(FILES | {"in.zip": inner}), Bounds(entries=3)) == "too_large"
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(path):
-    assert code_of(path, zipped({"a.txt": bytes(30_000_000)})) == "too_large"
+def test_bounds_of_one_file(path):
+    assert unfit(path, zipped(FILES), Bounds(entry_bytes=2_000)) == {"a": "too_large"}
+    assert unfit(path, zipped({"in.zip": zipped(FILES)}), Bounds(depth=1)) == {"in.zip": "too_large"}
 
 
-def test_a_nested_bomb_is_refused(path):
+def test_a_bomb_is_passed_over_before_it_is_unpacked(path):
+    assert unfit(path, zipped({"a.txt": bytes(30_000_000)})) == {"a.txt": "too_large"}
+
+
+def test_a_nested_bomb_is_passed_over(path):
     bomb = zipped({"a.txt": bytes(30_000_000)})
-    assert code_of(path, zipped({f"{number}.zip": bomb for number in range(10)})) == "too_large"
+    found = unfit(path, zipped({f"{number}.zip": bomb for number in range(10)}))
+    assert found == {f"{number}.zip/a.txt": "too_large" for number in range(10)}
 
 
 def test_an_archive_that_holds_itself_is_bounded(path):
     content = zipped({"a.txt": b"x"})
     for _ in range(10):
         content = zipped({"again.zip": content})
-    assert code_of(path, content) == "too_large"
+    assert unfit(path, content) == {"again.zip/again.zip/again.zip": "too_large"}
 
 
 def test_sizes_that_are_lies(path):
@@ -105,7 +124,8 @@ def test_sizes_that_are_lies(path):
     at = content.rindex(b"PK\x01\x02")
     struct.pack_into("<I", content, at + 24, 10)
     struct.pack_into("<I", content, 22, 10)
-    assert code_of(path, bytes(content)) == "broken"
+    path.write_bytes(bytes(content))
+    assert [(entry.name, entry.reason.code) for entry in unpack(path)] == [("a.txt", "broken")]
 
 
 def test_a_directory_that_is_too_large_is_not_read(path):
@@ -116,7 +136,12 @@ def test_a_directory_that_is_too_large_is_not_read(path):
 def test_damaged_contents(path):
     content = bytearray(written(("a.txt", bytes(range(256)) * 40), method=zipfile.ZIP_STORED))
     content[500] ^= 0xFF
-    assert code_of(path, bytes(content)) == "broken"
+    assert unfit(path, bytes(content)) == {"a.txt": "broken"}
+
+
+def test_a_damaged_or_wrongly_named_archive_in_an_archive(path):
+    nested = {"cut.zip": zipped({"a.txt": b"x"})[:30], "book.zip": make_epub()}
+    assert unfit(path, zipped(nested)) == {"cut.zip": "broken", "book.zip": "mismatch"}
 
 
 @pytest.mark.parametrize("content", [b"", b"words", b"PK\x05\x06" + bytes(18), b"PK\x03\x04" * 9])
@@ -127,8 +152,8 @@ def test_what_is_no_archive(path, content):
 def test_passwords_other_methods_and_documents(path):
     content = bytearray(zipped({"a.txt": b"x"}))
     content[content.rindex(b"PK\x01\x02") + 8] |= 1
-    assert code_of(path, bytes(content)) == "encrypted"
-    assert code_of(path, written(("a.txt", b"x"), method=zipfile.ZIP_LZMA)) == "unsupported"
+    assert unfit(path, bytes(content)) == {"a.txt": "encrypted"}
+    assert unfit(path, written(("a.txt", b"x"), method=zipfile.ZIP_LZMA)) == {"a.txt": "unsupported"}
     assert code_of(path, make_epub()) == "mismatch"
 
 
