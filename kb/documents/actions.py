@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from django.core.files import File
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -50,7 +50,7 @@ def add_document(
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
-        paused = adding.hold_collection(collection.pk)
+        paused = adding.hold_collection(collection.pk, upload.pk if upload else None)
         same = adding.same_file(actor, collection, content_hash)
         if same is not None and same.collection_id == collection.pk:
             return Added(taken_up_again(actor, same, upload), created=False)
@@ -104,11 +104,11 @@ def replace_document(
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
-        paused = adding.hold_collection(document.collection_id)
         locked = locked_document(document)
         number = adding.next_number(locked)
         revision = adding.add_revision(actor, locked, file, content_hash, name=name, number=number)
         move_to(locked, upload)
+        paused = adding.hold_collection(locked.collection_id, locked.upload_id)
         adding.queue(locked, revision, paused=paused)
         record(actor, "replace", locked, filename=name)
         wake_parsing_on_commit(document.collection_id)
@@ -211,7 +211,8 @@ def locked_document(document: Document) -> Document:
 def again(actor: User, document: Document, verb: str, revision: DocumentRevision | None) -> Document:
     if revision is None:
         raise not_found("document")
-    adding.queue(document, revision, paused=adding.hold_collection(document.collection_id))
+    paused = adding.hold_collection(document.collection_id, document.upload_id)
+    adding.queue(document, revision, paused=paused)
     record(actor, verb, document)
     wake_parsing_on_commit(document.collection_id)
     return document
@@ -220,13 +221,13 @@ def again(actor: User, document: Document, verb: str, revision: DocumentRevision
 def pause(actor: User, scope: Scope) -> int:
     """Lets the work wait until it is resumed; returns how many documents that concerns.
 
-    What is being parsed at this moment is parsed to its end, and waits before it is embedded. A paused
-    collection pauses what is put into it later, too.
+    What is being parsed at this moment is parsed to its end, and waits before it is embedded. What is put
+    into a paused collection or upload later is paused, too.
     """
     with transaction.atomic():
-        collection = governed(actor, scope, alone=True)
-        if isinstance(scope, Collection):
-            Collection.objects.filter(pk=collection.pk).update(paused=True)
+        governed(actor, scope, alone=True)
+        if isinstance(scope, Collection | Upload):
+            type(scope)._default_manager.filter(pk=scope.pk).update(paused=True)
         count = in_order(at_work(scope)).update(paused=True, updated_at=timezone.now())
         if not count and isinstance(scope, Document):
             raise Problem("not_at_work", "This document is not at work: there is nothing to pause.", 409)
@@ -236,11 +237,14 @@ def pause(actor: User, scope: Scope) -> int:
 
 
 def resume(actor: User, scope: Scope) -> int:
-    """Lets paused work go on; returns how many documents that concerns."""
+    """Lets paused work go on, in a collection that of all its uploads; returns how many documents that concerns."""
     with transaction.atomic():
         collection = governed(actor, scope, alone=True)
         if isinstance(scope, Collection):
             Collection.objects.filter(pk=collection.pk).update(paused=False)
+            scope.uploads.filter(paused=True).update(paused=False)
+        if isinstance(scope, Upload):
+            Upload.objects.filter(pk=scope.pk).update(paused=False)
         count = in_order(within(scope).filter(paused=True)).update(paused=False, updated_at=timezone.now())
         if not count and isinstance(scope, Document):
             raise Problem("not_paused", "This document is not paused.", 409)
@@ -309,6 +313,7 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
         ended = within(scope).filter(state__in=ENDED_WITHOUT_SUCCESS)
         if cause:
             ended = ended.filter(state=Document.State.FAILED, error_code=cause)
+        paused_upload = Upload.objects.filter(pk=OuterRef("upload"), paused=True)
         with_file = ended.filter(Q(incoming__isnull=False) | Q(current__isnull=False))
         count = in_order(with_file).update(
             state=Document.State.QUEUED,
@@ -319,7 +324,7 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
             claimed_until=None,
             queued_at=timezone.now(),
             updated_at=timezone.now(),
-            paused=adding.hold_collection(collection.pk),
+            paused=Value(True) if adding.hold_collection(collection.pk) else Exists(paused_upload),
         )
         if not count and isinstance(scope, Document):
             raise Problem(

@@ -13,7 +13,7 @@ from kb.core.models import Collection, User
 from kb.core.problems import Problem, not_found
 from kb.documents import originals
 from kb.documents.models import Document, DocumentQuerySet, DocumentRevision, Upload
-from retrieval.loading import SUFFIXES
+from retrieval.loading import SUFFIXES, unreadable
 from retrieval.loading.archives import ARCHIVES
 
 READABLE = SUFFIXES | ARCHIVES
@@ -37,10 +37,7 @@ def check_type(name: str) -> None:
     """Raises Problem for a name of a type that nothing here reads."""
     suffix = suffix_of(name)
     if suffix not in READABLE:
-        kind = f"Files of the type {suffix}" if suffix else "Files without a type"
-        raise Problem(
-            "unsupported", f"{kind} cannot be read. Readable are: {', '.join(sorted(READABLE))}.", 415
-        )
+        raise Problem("unsupported", unreadable(suffix), 415)
 
 
 def check_size(name: str, size: int) -> None:
@@ -63,11 +60,17 @@ def holding(*hashes: str) -> DocumentQuerySet:
     return found.annotate(content_hash=F("revisions__sha256"))
 
 
-def hold_collection(collection_id: int) -> bool:
-    """Keeps the collection until the commit; returns whether its work is paused. Raises Problem if it is gone."""
+def hold_collection(collection_id: int, upload_id: UUID | None = None) -> bool:
+    """Keeps the collection until the commit; returns whether its work, or the upload's, is paused.
+
+    Raises Problem if the collection is gone.
+    """
     if not held(Collection, [collection_id]):
         raise not_found("collection")
-    return Collection.objects.values_list("paused", flat=True).get(pk=collection_id)
+    return (
+        Collection.objects.filter(pk=collection_id, paused=True).exists()
+        or Upload.objects.filter(pk=upload_id, paused=True).exists()
+    )
 
 
 def same_file(reader: User | None, collection: Collection, content_hash: str) -> Document | None:

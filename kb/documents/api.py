@@ -80,7 +80,7 @@ def listing(reader: Reader) -> QuerySet[Document]:
     """The reader's documents with all that `DocumentOut` shows, without their texts."""
     return (
         Document.objects.visible_to(reader)
-        .select_related("collection", "current", "incoming")
+        .select_related("collection", "current", "incoming", "web_page")
         .prefetch_related(Prefetch("same_as", Document.objects.visible_to(reader).only("pk")))
         .defer(*(f"{revision}__{field}" for revision in ("current", "incoming") for field in HEAVY))
     )

@@ -148,13 +148,13 @@ def cancel_document(request: Request, document_id: UUID) -> Status[Document]:
 
 @router.post(UPLOAD + "/pause", auth=WRITE, response=STEERED, operation_id="pause_upload")
 def pause_upload(request: Request, upload_id: UUID) -> Status[dict[str, int]]:
-    """Lets the work on what was put in so far wait."""
+    """Lets the work on an upload wait, on what is put into it later, too."""
     return steer_upload(request, upload_id, actions.pause)
 
 
 @router.post(UPLOAD + "/resume", auth=WRITE, response=STEERED, operation_id="resume_upload")
 def resume_upload(request: Request, upload_id: UUID) -> Status[dict[str, int]]:
-    """Lets what is paused of an upload go on."""
+    """Lets a paused upload go on."""
     return steer_upload(request, upload_id, actions.resume)
 
 

@@ -36,6 +36,7 @@ class Upload(models.Model):
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="uploads")
     origin = models.CharField(max_length=10, choices=Origin)
     name = models.CharField(max_length=255, blank=True)
+    paused = models.BooleanField(default=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -68,14 +69,13 @@ class Document(models.Model):
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
-        FETCHING = "fetching", "Fetching"
         PARSING = "parsing", "Parsing"
         EMBEDDING = "embedding", "Embedding"
         READY = "ready", "Ready"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
-    WORK = (State.QUEUED, State.FETCHING, State.PARSING, State.EMBEDDING)
+    WORK = (State.QUEUED, State.PARSING, State.EMBEDDING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
@@ -129,7 +129,7 @@ class Document(models.Model):
             models.Index(
                 fields=["collection", "queued_at", "id"],
                 name="document_queue",
-                condition=models.Q(state__in=["queued", "fetching", "parsing"], paused=False),
+                condition=models.Q(state__in=["queued", "parsing"], paused=False),
             ),
         ]
 

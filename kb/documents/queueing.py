@@ -18,7 +18,7 @@ from kb.documents.models import Document
 CLAIM = """
 WITH next AS (
     SELECT id, incoming_id FROM documents_document
-    WHERE {which} AND state IN ('queued', 'fetching', 'parsing') AND NOT paused AND incoming_id IS NOT NULL
+    WHERE {which} AND state IN ('queued', 'parsing') AND NOT paused AND incoming_id IS NOT NULL
         AND (state = 'queued' OR (state = 'parsing' AND claimed_until < %(now)s))
     ORDER BY queued_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
@@ -102,7 +102,7 @@ def waiting() -> QuerySet[Document]:
     dropped = Q(state=Document.State.PARSING, claimed_until__lt=timezone.now())
     return Document.objects.filter(
         Q(state=Document.State.QUEUED) | dropped,
-        state__in=["queued", "fetching", "parsing"],
+        state__in=["queued", "parsing"],
         paused=False,
         incoming__isnull=False,
     )

@@ -12,7 +12,7 @@ from kb.core.problems import Problem
 from kb.core.schemas import Cursor, Limit
 from kb.documents.models import Document, DocumentRevision, Upload
 
-State = Literal["queued", "fetching", "parsing", "embedding", "ready", "failed", "cancelled"]
+State = Literal["queued", "parsing", "embedding", "ready", "failed", "cancelled"]
 
 
 SAME_AS = Document._meta.get_field("same_as")
@@ -46,6 +46,8 @@ class DocumentOut(Schema):
     same_as: UUID | None = Field(
         description="A document elsewhere with the very same file, if you may see it."
     )
+    url: str | None = Field(description="Where on the web it is fetched from.")
+    vanished_at: datetime | None = Field(description="When the web server first said that it is gone.")
     author: str
     language: str = Field(description="ISO 639-1, such as `en`; empty where it is unknown.")
     written_at: datetime | None = Field(description="As the file says.")
@@ -67,6 +69,14 @@ class DocumentOut(Schema):
         # Only as a query for this reader has found it: the column itself tells of what others put in.
         found = SAME_AS.get_cached_value(document, default=None)
         return found.pk if found else None
+
+    @staticmethod
+    def resolve_url(document: Document) -> str | None:
+        return document.web_page.url if hasattr(document, "web_page") else None
+
+    @staticmethod
+    def resolve_vanished_at(document: Document) -> datetime | None:
+        return document.web_page.vanished_at if hasattr(document, "web_page") else None
 
     @staticmethod
     def resolve_author(document: Document) -> str:

@@ -15,7 +15,7 @@ from kb.indexes.models import EmbeddingJob, Index
 
 State = Document.State
 
-UNREAD = (State.QUEUED, State.FETCHING, State.PARSING)
+UNREAD = (State.QUEUED, State.PARSING)
 ENDED = (State.FAILED, State.CANCELLED)
 # Chunks of a document of which nothing is known, and of no other beside it.
 GUESSED_CHUNKS = 10

@@ -19,7 +19,8 @@ READ_ONLY = "You may read this collection but not change it: ask its owner."
 
 def listing(user: Reader) -> QuerySet[Document]:
     """The documents this reader may see, without their texts."""
-    return Document.objects.visible_to(user).select_related("collection", "current", "incoming").defer(*BIG)
+    found = Document.objects.visible_to(user).select_related("collection", "current", "incoming", "web_page")
+    return found.defer(*BIG)
 
 
 def visible_collection(request: HttpRequest, slug: str) -> Collection:

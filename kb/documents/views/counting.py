@@ -15,7 +15,6 @@ WORDS = {
     State.READY: "ready",
     State.EMBEDDING: "being indexed",
     State.PARSING: "being read",
-    State.FETCHING: "being fetched",
     State.QUEUED: "waiting",
     PAUSED: "paused",
     State.CANCELLED: "cancelled",

@@ -67,13 +67,12 @@ def context_of(request: HttpRequest, target: Collection | Upload) -> dict[str, A
     count = tally(whole.documents)
     collection = target.collection if isinstance(target, Upload) else target
     editable = may_edit(request.user, collection)
-    held = isinstance(target, Collection) and target.paused
-    acts = buttons(count, whole.url, held) if editable else []
+    acts = buttons(count, whole.url, target.paused) if editable else []
     return {
         "collection": collection,
         "whole": whole,
         "count": count,
-        "held": held,
+        "held": target.paused,
         "may_edit": editable,
         "acts": acts,
         "shown_acts": labels(acts),

@@ -78,6 +78,30 @@ def test_a_paused_upload_waits_with_its_jobs_and_goes_on(
     assert states(three) == ["ready"] * 3
 
 
+def test_a_paused_upload_pauses_what_comes_later(
+    alice: User, collection: Collection, upload: Upload, three: list[Document]
+) -> None:
+    pause(alice, upload)
+    upload.refresh_from_db()
+    assert upload.paused
+    later, apart = add(alice, collection, "d.txt", upload), add(alice, collection, "e.txt")
+    assert paused([later, apart]) == [True, False]
+    cancel(alice, later)
+    assert retry_failed(alice, collection) == 1
+    assert paused([later]) == [True]
+    assert resume(alice, upload) == 3
+    work_off()
+    assert states([*three, later, apart]) == ["ready"] * 5
+
+
+def test_a_collection_that_goes_on_takes_its_uploads_along(
+    alice: User, collection: Collection, upload: Upload, three: list[Document]
+) -> None:
+    pause(alice, upload)
+    assert resume(alice, collection) == 2
+    assert paused([*three, add(alice, collection, "d.txt", upload)]) == [False] * 4
+
+
 def test_a_paused_collection_pauses_what_comes_later(
     alice: User, collection: Collection, three: list[Document]
 ) -> None:

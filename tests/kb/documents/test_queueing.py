@@ -57,10 +57,7 @@ def test_the_longest_waiting_comes_first(alice: User, collection: Collection, in
     assert queueing.claim_next(collection.pk) is None
 
 
-def test_what_is_paused_or_still_to_be_fetched_is_passed_over(
-    alice: User, collection: Collection, index: Index
-) -> None:
-    Document.objects.create(collection=collection, title="web", filename="web.html", state="fetching")
+def test_what_is_paused_is_passed_over(alice: User, collection: Collection, index: Index) -> None:
     paused, waiting = (add(alice, collection, text) for text in ("one", "two"))
     Document.objects.filter(pk=paused.pk).update(paused=True)
     assert queueing.claim(paused.pk) is None

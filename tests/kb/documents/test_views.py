@@ -151,8 +151,8 @@ class TestUpload:
         assert (again.status_code, again.json()["created"]) == (200, False)
 
     @pytest.mark.parametrize(("name", "content", "status", "message"), [
-        ("a.exe", b"MZ", 415, "Readable are: .bash"),
-        ("noname", b"x", 415, "Files without a type"),
+        ("a.exe", b"MZ", 415, "Readable are PDF"),
+        ("noname", b"x", 415, "Files without a suffix"),
         ("a.txt", b"", 400, "empty"),
         ("a.txt", b"x" * 2000, 413, "larger than"),
     ])  # fmt: skip
