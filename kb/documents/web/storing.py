@@ -48,7 +48,7 @@ def store(
     """
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
-        paused = adding.hold_collection(page.source.collection_id)
+        paused = adding.hold_collection(page.source.collection_id, page.source.upload_id)
         # The document before the page: whoever deletes it takes them in this order, too.
         document = locked_document(page.document_id)
         if not WebPage.objects.select_for_update().filter(pk=page.pk, next_at=page.next_at).exists():
