@@ -1,4 +1,4 @@
-"""A database, a folder and a broker for one evaluation, gone afterwards; leftovers of killed runs are swept."""
+"""What one evaluation writes to, gone afterwards; leftovers of killed runs are swept."""
 
 import contextlib
 import hashlib
@@ -16,20 +16,21 @@ from psycopg import sql
 
 from kb.indexes import pools
 
+OWN_CACHE = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 # A run holds this lock on its database's name for as long as it lives.
 HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[None]:
-    """Inside the block all that Django reads and writes is in a database and a folder made for it."""
+    """Inside the block all that Django reads and writes is in a database, a folder and a cache made for it."""
     home_name, broker = connection.settings_dict["NAME"], current_app.conf.broker_url
     with database() as name, tempfile.TemporaryDirectory(prefix="footnote-evaluation-") as folder:
         switch(name)
         # The work is called in-process; messages to workers go nowhere.
         current_app.conf.broker_url = "memory://localhost/"
         try:
-            with override_settings(MEDIA_ROOT=folder):
+            with override_settings(MEDIA_ROOT=folder, CACHES={"default": OWN_CACHE | {"LOCATION": name}}):
                 call_command("migrate", verbosity=0)
                 yield
         finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
 
@@ -95,6 +96,16 @@ def test_a_run_from_another_database_of_the_server_is_left_alone() -> None:
         with psycopg.connect(**elsewhere, autocommit=True) as other:
             assert scratch.sweep(other) == []
         assert mine in databases()
+
+
+def test_it_has_a_cache_of_its_own() -> None:
+    cache.set("parse-wake:1", "the site's")
+    with scratch.scratch():
+        assert cache.get("parse-wake:1") is None
+        cache.set("parse-wake:1", "the run's")
+    assert cache.get("parse-wake:1") == "the site's"
+    with scratch.scratch():
+        assert cache.get("parse-wake:1") is None
 
 
 def test_bad_input_is_told(tmp_path: Path) -> None:
