@@ -17,6 +17,10 @@ worker-embed)
     exec python -m celery -A kb worker -n embed@%h -Q embed --pool solo \
         --without-gossip --without-mingle --loglevel INFO "$@"
     ;;
+worker-fetch)
+    exec python -m celery -A kb worker -n fetch@%h -Q fetch --pool threads -c "${FETCH_THREADS:-8}" \
+        --without-gossip --without-mingle --loglevel INFO "$@"
+    ;;
 beat)
     exec python -m celery -A kb beat --loglevel INFO "$@"
     ;;

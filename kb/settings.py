@@ -178,7 +178,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_ROUTES = {
     "kb.documents.tasks.parse_*": {"queue": "parse"},
-    "kb.documents.tasks.fetch_*": {"queue": "parse"},
+    "kb.documents.tasks.fetch_*": {"queue": "fetch"},
     "kb.indexes.tasks.embed_*": {"queue": "embed"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
@@ -221,6 +221,7 @@ PARSE_MEMORY_BYTES = environment.number("PARSE_MEMORY_MB", 64) * 1024 * 1024
 PARSE_SECONDS = environment.number("PARSE_SECONDS", 1, 1200)
 PARSE_MAX_CHARACTERS = environment.number("PARSE_MAX_CHARACTERS", 1000)
 PARSE_WORKERS = environment.number("PARSE_WORKERS", 1, 64)
+FETCH_THREADS = environment.number("FETCH_THREADS", 1, 64)
 EMBED_THREADS = environment.number("EMBED_THREADS", 0, 256)
 EMBEDDER = environment.choice("EMBEDDER", "local", "hashing")
 EMBED_BACKEND = environment.choice("EMBED_BACKEND", "auto", *map(str, BACKENDS))

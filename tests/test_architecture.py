@@ -22,8 +22,8 @@ WORK = {
         "supervising", "supervision", "waking",
     },
     "documents": {
-        "adding", "archives", "chunks", "downloads", "failures", "originals", "parsing", "queueing", "reading",
-        "signals", "sources", "stages", "web",
+        "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",
+        "reading", "signals", "sources", "stages", "web",
     },
     "indexes": {
         "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage",

@@ -31,6 +31,7 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 ENTRYPOINT = (DOCKER / "entrypoint.sh").read_text()
 REFERENCE = re.compile(r"\$\{(\w+)(?::?[-?]([^}]*))?\}")
+ZERO = {"$PORT": "0", "${PARSE_WORKERS:-2}": "0", "${FETCH_THREADS:-8}": "0"}
 # Read by compose and by the build, not by the site.
 ONLY_OUTSIDE = {"POSTGRES_PASSWORD", "TORCH_INDEX_URL"}
 
@@ -140,12 +141,12 @@ def test_entrypoint_and_health_check_are_there_and_can_be_run() -> None:
 
 def test_each_role_is_what_the_one_machine_version_starts() -> None:
     """The same command lines as `manage.py up`, but for the interpreter and what the environment says."""
-    site = supervising.Site(home=Path("/data"), host="$HOST", port=0, parse_workers=0)
+    site = supervising.Site(home=Path("/data"), host="$HOST", port=0, parse_workers=0, fetch_threads=0)
     rows = [supervising.web_child(site), *supervising.worker_children(site)]
     here = {child.name: child.command() for child in rows}
-    roles = {"web": "web", "worker-parse": "parse", "worker-embed": "embed", "beat": "beat"}
+    roles = {name: name.removeprefix("worker-") for name in branches() if name != "*"}
     for role, child in roles.items():
-        inside = [{"$PORT": "0", "${PARSE_WORKERS:-2}": "0"}.get(word, word) for word in branches()[role]]
+        inside = [ZERO.get(word, word) for word in branches()[role]]
         assert inside[0] == "python"
         assert sorted(inside[1:]) == sorted([*here[child][1:], "$@"]), role
 
@@ -235,7 +236,7 @@ def test_every_volume_is_declared_and_data_is_shared() -> None:
 
 
 def test_health_checks_ask_for_queues_that_the_worker_takes() -> None:
-    for name in ("worker-parse", "worker-embed"):
+    for name in ("worker-parse", "worker-embed", "worker-fetch"):
         test = SERVICES[name]["healthcheck"]["test"]
         assert test[:3] == ["CMD", "python", "docker/health.py"]
         words = branches()[name]

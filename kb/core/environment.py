@@ -51,6 +51,7 @@ VARIABLES = {
         Variable("PARSE_SECONDS", "60", "processor time for parsing one file; twice that by the clock"),
         Variable("PARSE_MAX_CHARACTERS", "20000000", "the longest text that is taken out of one file"),
         Variable("PARSE_WORKERS", "2", "files parsed at once"),
+        Variable("FETCH_THREADS", "8", "web servers asked at once"),
         Variable("EMBED_THREADS", "0", "threads of the embedding model; 0: as many as cores"),
         Variable(
             "EMBEDDER", "local", "local: all-MiniLM-L6-v2; hashing: a tiny stand-in for trying things out"

@@ -1,6 +1,7 @@
 """What must work for the site to work: each check says what is wrong in a sentence."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from celery import current_app
@@ -40,23 +41,23 @@ def broker() -> Check:
     return Check("broker", True)
 
 
+# What apps further out need, and only they can judge; added when they are ready.
+of_apps: list[Callable[[], Check]] = []
+
+
 def workers_alive(queue: str) -> bool:
     return Heartbeat.objects.all().fresh().filter(queue=queue).exists()
 
 
 def workers() -> list[Check]:
-    alive = set(Heartbeat.objects.all().fresh().values_list("queue", flat=True))
-    return [
-        Check(
-            f"worker:{queue}",
-            queue in alive,
-            "" if queue in alive else f"No worker takes from the queue {queue}.",
-        )
-        for queue in ("parse", "embed")
-    ]
+    return [worker(queue, workers_alive(queue)) for queue in ("parse", "embed")]
+
+
+def worker(queue: str, ok: bool) -> Check:
+    return Check(f"worker:{queue}", ok, "" if ok else f"No worker takes from the queue {queue}.")
 
 
 def checks() -> list[Check]:
-    """Database, broker and workers; without the database the rest cannot be known."""
+    """Database, broker, workers and what apps have added; without the database the rest cannot be known."""
     first = database()
-    return [first, broker(), *workers()] if first.ok else [first]
+    return [first, broker(), *workers(), *(check() for check in of_apps)] if first.ok else [first]

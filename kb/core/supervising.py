@@ -35,6 +35,7 @@ class Site:
     embedded_postgres: bool = True
     embedded_valkey: bool = True
     parse_workers: int = 2
+    fetch_threads: int = 8
     parse_seconds: float = 120
     demo: bool = True
 
@@ -112,17 +113,41 @@ def web_child(site: Site) -> Child:
 
 
 def worker_children(site: Site) -> list[Child]:
-    """Parsing in processes of their own; embedding in one, which holds the model; the clock."""
+    """Parsing in processes of their own; embedding in one, which holds the model; fetching in threads; the clock."""
     parse = celery(
         *("worker", "-n", "parse@%h", "-Q", "parse,control", "-c", str(site.parse_workers), *QUIET)
     )
     embed = celery(*("worker", "-n", "embed@%h", "-Q", "embed", "--pool", "solo", *QUIET))
+    fetch = celery(
+        *(
+            "worker",
+            "-n",
+            "fetch@%h",
+            "-Q",
+            "fetch",
+            "--pool",
+            "threads",
+            "-c",
+            str(site.fetch_threads),
+            *QUIET,
+        )
+    )
     # After the web: all of them reading their modules at once would keep the first page waiting.
     worker = partial(Child, start_order=3, stop_order=2, stop_seconds=25, replaced_with="valkey")
     return [
         worker("parse", parse, silent_after=max(SILENT_SECONDS, site.parse_seconds + 60), asked_by="beat"),
         worker("embed", embed, silent_after=SILENT_SECONDS, asked_by="parse"),
         Child("beat", celery("beat", "--loglevel", "INFO"), 3, 1, replaced_with="valkey"),
+        Child(
+            "fetch",
+            fetch,
+            start_order=5,  # after the demo: of all that reads its modules now, nobody waits for this one
+            stop_order=2,
+            stop_seconds=10,  # a server may take minutes; what is not waited for is asked for again later
+            replaced_with="valkey",
+            silent_after=SILENT_SECONDS,
+            asked_by="parse",
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from kb.core.beating import beat, fall_silent, forget_old
 
 logger = logging.getLogger(__name__)
 
-QUEUES = ("parse", "embed", "control")
+QUEUES = ("parse", "embed", "fetch", "control")
 
 
 @shared_task(soft_time_limit=20, time_limit=30)

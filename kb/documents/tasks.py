@@ -89,13 +89,13 @@ def wake_key(collection_id: int) -> str:
 
 # From the web --------------------------------------------------------------------------------------
 
-# One fetch takes two minutes at most, by its own clock; beyond that, something is badly wrong.
-FETCH_SECONDS = 240
+# No time limits here: Celery has none for threads, in which these run. The fetcher's own clock and the most
+# bytes of a listing bound each of them; a worker whose threads are all stuck falls silent and is replaced.
 SOURCES_PER_SWEEP, PAGES_PER_SWEEP = 20, 100
 LONGEST_COUNTDOWN = 60.0
 
 
-@shared_task(soft_time_limit=FETCH_SECONDS, time_limit=FETCH_SECONDS + 30)
+@shared_task
 def fetch_source_task(source_id: str) -> None:
     """Reads one file of a sitemap or feed, and sends itself for the next one."""
     seconds = listings.check(UUID(source_id), Fetcher())
@@ -103,7 +103,7 @@ def fetch_source_task(source_id: str) -> None:
         wake(fetch_source_task, source_id, countdown=seconds)
 
 
-@shared_task(soft_time_limit=FETCH_SECONDS, time_limit=FETCH_SECONDS + 30)
+@shared_task
 def fetch_page_task(page_id: int) -> None:
     """Asks for a page; then, when its host may be asked again, for the next one of that host."""
     visited = pages.fetch(page_id, Fetcher())

@@ -271,7 +271,7 @@ def every_one(found: list[list[int]]) -> list[int]:
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     other = Site(tmp_path / "other", EMBEDDER="hashing")
     other.start()
-    services = ("postgres", "valkey", "web", "parse", "embed", "beat")
+    services = ("postgres", "valkey", "web", "parse", "embed", "fetch", "beat")
     pids = until(lambda: every_one([other.pids(name) for name in services]), "all processes")
     other.stop()
     assert other.process.returncode == 0

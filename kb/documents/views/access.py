@@ -14,6 +14,7 @@ from kb.documents.models import Document, Upload
 
 WORK = Document.WORK
 BIG = [f"{which}__{field}" for which in ("current", "incoming") for field in ("text", "pages", "headings")]
+DOING = {"fetch": "fetches from the web", "parse": "reads files", "embed": "indexes"}
 READ_ONLY = "You may read this collection but not change it: ask its owner."
 
 
@@ -59,11 +60,9 @@ def may_edit(user: Reader, collection: Collection) -> bool:
     return Collection.objects.editable_by(user).filter(pk=collection.pk).exists()
 
 
-def idle_workers() -> list[str]:
-    """What nobody does at present, for a page where something waits."""
-    return [
-        doing for queue, doing in (("parse", "reads files"), ("embed", "indexes")) if not workers_alive(queue)
-    ]
+def idle_workers(*queues: str) -> list[str]:
+    """What nobody does at present, for a page where something waits; without `queues`, for documents."""
+    return [DOING[queue] for queue in queues or ("parse", "embed") if not workers_alive(queue)]
 
 
 def way_back(request: HttpRequest) -> str:

@@ -18,7 +18,8 @@ from kb.core.problems import Problem
 from kb.core.views import person
 from kb.documents import source_actions
 from kb.documents.models import Source
-from kb.documents.views.access import editable_collection
+from kb.documents.sources import working_sources
+from kb.documents.views.access import editable_collection, idle_workers
 from kb.documents.web.addresses import MOST_CHARACTERS
 
 A_PAGE = 30
@@ -85,6 +86,7 @@ def sources(request: HttpRequest, slug: str) -> HttpResponse:
         "collection": collection,
         "form": form,
         "page": page,
+        "idle": idle_workers("fetch") if working_sources().filter(collection=collection).exists() else [],
         "rows": [(source, often(source), failures(source)) for source in page.items],
     }
     return render(request, "documents/sources.html", context, status=400 if form.errors else 200)

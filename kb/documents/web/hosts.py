@@ -6,6 +6,7 @@ from types import TracebackType
 
 from django.utils import timezone
 
+from kb.core.beating import beat
 from kb.documents.models import WebHost
 from kb.documents.web import robots
 from kb.documents.web.addresses import WebAddress
@@ -30,6 +31,7 @@ class Visit(AbstractContextManager["Visit"]):
 
     def may_ask(self, asked: WebAddress) -> Refused | Failed | Later | None:
         """Takes the host's turn and heeds its robots.txt."""
+        beat("fetch")  # threads that all wait for slow servers are alive
         host = self.hosts.get(asked.origin) or take_turn(asked.origin)
         if isinstance(host, Later):
             return host
@@ -58,6 +60,7 @@ class Visit(AbstractContextManager["Visit"]):
 
     def heed(self, found: Outcome) -> None:
         """A server that names a time to come back means all of its pages."""
+        beat("fetch")
         if isinstance(found, Failed) and found.retry_after:
             for origin in self.hosts:
                 self.peace[origin] = found.retry_after

@@ -56,11 +56,11 @@ def test_the_address_is_one_that_a_browser_can_open(tmp_path: Path, host: str, a
 def test_services_come_first_and_go_last(site: Site) -> None:
     rows = {child.name: child for child in children(site, never)}
     by_start = sorted(rows, key=lambda name: rows[name].start_order)
-    assert by_start == ["postgres", "valkey", "prepare", "web", "parse", "embed", "beat", "demo"]
+    assert by_start == ["postgres", "valkey", "prepare", "web", "parse", "embed", "beat", "demo", "fetch"]
     asked_last = max(rows.values(), key=lambda child: child.stop_order)
     assert asked_last.name == "postgres"
     assert rows["valkey"].stop_order > max(
-        rows[name].stop_order for name in ("web", "parse", "embed", "beat")
+        rows[name].stop_order for name in ("web", "parse", "embed", "fetch", "beat")
     )
 
 
@@ -81,6 +81,14 @@ def test_every_queue_has_a_worker_and_every_worker_is_watched(site: Site) -> Non
 
 def after(option: str, words: list[str]) -> str:
     return words[words.index(option) + 1]
+
+
+def test_fetching_waits_in_threads_and_is_waited_for_the_least(site: Site) -> None:
+    """Nothing stops a thread: whatever its server does, Ctrl-C must not wait for it for long."""
+    workers = {child.name: child for child in supervising.worker_children(site)}
+    command = workers["fetch"].command()
+    assert (after("-Q", command), after("--pool", command), after("-c", command)) == ("fetch", "threads", "8")
+    assert workers["fetch"].stop_seconds <= 10 < workers["parse"].stop_seconds
 
 
 def test_a_long_parse_is_no_silence(tmp_path: Path) -> None:

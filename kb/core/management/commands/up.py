@@ -47,6 +47,7 @@ class Command(BaseCommand):
             embedded_postgres=not settings.DATABASE_URL,
             embedded_valkey=not settings.REDIS_URL,
             parse_workers=settings.PARSE_WORKERS,
+            fetch_threads=settings.FETCH_THREADS,
             parse_seconds=2 * settings.PARSE_SECONDS,
             demo=not options["no_demo"],
         )

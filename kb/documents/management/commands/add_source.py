@@ -17,6 +17,7 @@ from kb.documents.models import Document, Source
 from kb.documents.source_actions import add_source
 
 PATIENCE_SECONDS = 60
+WORKERS = ("fetch", "parse", "embed")
 
 
 class Command(BaseCommand):
@@ -73,7 +74,7 @@ class Command(BaseCommand):
         """Until nothing of it is at work any more; gives up where no worker shows itself."""
         last_seen = time.monotonic()
         while unfinished(source):
-            if workers_alive("parse") and workers_alive("embed"):
+            if all(map(workers_alive, WORKERS)):
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > PATIENCE_SECONDS:
                 raise CommandError(
