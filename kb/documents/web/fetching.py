@@ -3,6 +3,7 @@
 Cookies, proxies and passwords of the environment play no part: httpcore knows of none.
 """
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -10,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from ssl import SSLContext, create_default_context
 
 import certifi
@@ -35,9 +35,15 @@ MayAsk = Callable[[WebAddress], Refused | Failed | Later | None]
 WhyNot = Callable[[str, str], str | None]
 
 
-@cache
+_of_this_thread = threading.local()
+
+
 def trusted_authorities() -> SSLContext:
-    return create_default_context(cafile=certifi.where())
+    """The thread's own: httpcore changes it for each connection, which OpenSSL forbids while others use it."""
+    if not hasattr(_of_this_thread, "authorities"):
+        _of_this_thread.authorities = create_default_context(cafile=certifi.where())
+    context: SSLContext = _of_this_thread.authorities
+    return context
 
 
 @dataclass(frozen=True)
