@@ -73,8 +73,10 @@ def test_it_waits_until_all_is_done(admin, collection, monkeypatch):
     assert "1 ready" in run(URL, "--collection", "papers", "--wait")
 
 
-def test_it_gives_up_where_nobody_works(admin, collection, monkeypatch):
+@pytest.mark.parametrize("missing", ["fetch", "parse", "embed"])
+def test_it_gives_up_where_nobody_works(admin, collection, monkeypatch, missing):
     monkeypatch.setattr(command, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(command, "workers_alive", lambda queue: queue != missing)
     with pytest.raises(CommandError, match="No worker is running"):
         run(URL, "--collection", "papers", "--wait")
 

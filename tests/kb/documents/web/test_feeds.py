@@ -2,6 +2,8 @@
 
 import contextlib
 import gzip
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -10,6 +12,7 @@ import pytest
 from kb.documents.web import feeds
 from kb.documents.web.addresses import web_address
 from kb.documents.web.feeds import BadListing, feed, sitemap
+from tests.places import ROOT
 
 BASE = web_address("https://example.org/feeds/main.xml")
 NAMESPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
@@ -172,3 +175,12 @@ def test_hostile_feeds_take_no_time(body: bytes) -> None:
     with contextlib.suppress(BadListing):
         assert len(str(feed(body, BASE))) < 10_000
     assert time.monotonic() - begun < 10
+
+
+def test_feedparsers_shared_table_is_filled_before_two_threads_can_find_it_half_full() -> None:
+    look = (
+        "import kb.documents.web.feeds; from feedparser.mixin import _FeedParserMixin as Mixin; "
+        "print(len(Mixin._matchnamespaces))"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(told.stdout) > 0

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kb.documents.web import connecting
-from kb.documents.web.fetching import Fetcher, Validators, retry_after
+from kb.documents.web.fetching import Fetcher, Validators, retry_after, trusted_authorities
 from kb.documents.web.media import in_utf8, media_type, page_suffix, why_no_page
 from kb.documents.web.outcomes import Failed, Fetched, Gone, NotModified, Outcome, Refused
 from tests.kb.documents.web.conftest import Server, this_machine_too
@@ -575,3 +576,12 @@ def test_the_verdict_of_tests_lets_nothing_else_through(fetcher: Fetcher) -> Non
     for url in ("http://127.0.0.2/", "http://10.0.0.1/", "http://[::1]/", "http://169.254.169.254/"):
         assert isinstance(fetch(fetcher, url), Refused)
     assert fetcher.verdict is this_machine_too
+
+
+def test_no_two_threads_share_the_authorities_that_a_connection_changes() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        together = threading.Barrier(2)
+        ours = [pool.submit(lambda: (together.wait(), trusted_authorities())[1]) for _ in range(2)]
+        first, second = (one.result() for one in ours)
+    assert first is not second
+    assert trusted_authorities() is trusted_authorities()

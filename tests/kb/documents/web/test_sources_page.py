@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from kb.core.models import Heartbeat
 from kb.documents.models import Document, Source, WebPage
 from kb.documents.source_actions import add_source
 
@@ -143,3 +144,14 @@ def test_a_documents_page_says_where_it_is_from_and_whether_it_is_gone(as_user, 
     assert "gone from there" not in body
     WebPage.objects.update(vanished_at=timezone.now())
     assert "gone from there since" in as_user(bob).get(page).content.decode()
+
+
+def test_nobody_fetching_is_said_where_something_is_to_be_fetched(as_user, alice, collection):
+    assert "no worker" not in as_user(alice).get(PAGE).content.decode()
+    add_source(alice, collection, URL)
+    assert "no worker fetches from the web" in as_user(alice).get(PAGE).content.decode()
+    Source.objects.update(paused=True)
+    assert "no worker" not in as_user(alice).get(PAGE).content.decode()
+    Source.objects.update(paused=False)
+    Heartbeat.objects.create(worker="fetch@here:1", queue="fetch", pid=1, at=timezone.now())
+    assert "no worker" not in as_user(alice).get(PAGE).content.decode()
