@@ -2,8 +2,9 @@
 
 Prints a table of ratios and writes it to var/bench/ingest.json. What is measured, side by side:
 upload to searchable through a real site (its own folder, its own processes); the chosen backend bare;
-`SentenceTransformer.encode` at its defaults; txtai's index; Haystack's pipeline into pgvector. Then how fast
-files are parsed, and how much memory that takes.
+`SentenceTransformer.encode` at its defaults; txtai's index; Haystack's pipeline into pgvector. Then what a
+document costs beside its embedding with few and with many chunks stored, how fast files are parsed, and how much
+memory all that takes.
 """
 
 import argparse
@@ -31,19 +32,19 @@ from tests.live import Site, until
 from tests.places import shared_data
 
 RESULT = ROOT / "var" / "bench" / "ingest.json"
-PDF_PAGES = 1000
+LONG_PDF, PDF_PAGES = "long.pdf", 1000
+FIRST = 400  # documents, of which the cost per document is measured: about a thousand chunks
+MANY = 100_000  # chunks stored, with which it is measured again
 SAMPLES = 3  # runs of the bare encoders, of which the fastest counts: the others were disturbed
 
 
-def texts(documents: int) -> dict[str, str]:
-    """File name to Markdown, of the first documents of SciFact."""
+def texts() -> dict[str, str]:
+    """File name to Markdown, of SciFact's documents."""
     scifact = shared_data() / "scifact"
     if not scifact.is_dir():
         sys.exit(f"There is no {scifact}: set KB_TEST_DATA to the folder that holds SciFact.")
     corpus = read_beir(scifact).corpus
-    return {
-        f"{name}.md": f"# {entry.title}\n\n{entry.text}\n" for name, entry in list(corpus.items())[:documents]
-    }
+    return {f"{name}.md": f"# {entry.title}\n\n{entry.text}\n" for name, entry in corpus.items()}
 
 
 def rendered(files: dict[str, str]) -> list[str]:
@@ -115,14 +116,45 @@ def stored(running: Site) -> int:
     return int(count)
 
 
+def overhead(running: Site, files: dict[str, str], folder: Path) -> float:
+    """Milliseconds a document takes whose chunks were all embedded before: everything but the model."""
+    # Other files with the same passages.
+    probes = {f"{folder.name}-{name}": content + "\n" * len(folder.name) for name, content in files.items()}
+    ingested(running, probes, folder)
+    [(seconds,)] = running.sql(
+        "SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM documents_documentstage stage "
+        "JOIN documents_document document ON document.id = stage.document_id WHERE starts_with(filename, %s)",
+        folder.name,
+    )
+    return 1000 * float(seconds) / len(probes)
+
+
+def parsed(running: Site, file: Path) -> None:
+    """Puts the file in and waits until its text is there."""
+    running.manage("ingest", str(file))
+    done = "SELECT FROM documents_document WHERE filename = %s AND state IN ('embedding', 'ready')"
+    until(lambda: running.sql(done, file.name), f"{file.name} to be parsed", 300)
+
+
+def fill(running: Site, chunks: int) -> None:
+    environment = running.environment | {"DJANGO_SETTINGS_MODULE": "kb.settings"}
+    command = [sys.executable, "-m", "tests.benchmarks.filling", str(chunks)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
 def peak_memory(running: Site) -> dict[str, float]:
     """Megabytes each process of the workers held at most."""
     peaks = {}
     for name in ("parse", "embed"):
         (pid,) = running.pids(name)
-        family = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-        peaks[name] = max(high_water(member) for member in family)
+        peaks[name] = max(high_water(member) for member in (pid, *descendants(pid)))
     return peaks
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        yield child
+        yield from descendants(child)
 
 
 def high_water(pid: int) -> float:
@@ -213,7 +245,7 @@ for path in map(Path, sys.argv[1:]):
 
 def parse_rates(folder: Path) -> dict[str, dict[str, float]]:
     """Pages a second and peak memory of each format; a page without page breaks has 3,000 characters."""
-    files: dict[str, Path] = {"pdf, 1,000 pages": long_pdf(folder / "long.pdf")}
+    files: dict[str, Path] = {"pdf, 1,000 pages": folder / LONG_PDF}
     demo = ROOT / "kb" / "core" / "demo"
     for path in sorted(demo.rglob("*"), key=lambda path: path.stat().st_size):
         if path.suffix in {".md", ".rst", ".html", ".txt", ".docx", ".pdf"}:
@@ -253,20 +285,28 @@ def say(text: str) -> None:
 
 
 def measured(documents: int, folder: Path) -> dict[str, Any]:
-    files = texts(documents)
+    corpus = list(texts().items())
+    files, first = dict(corpus[:documents]), dict(corpus[-FIRST:])
     inputs = rendered(files)
     say(f"{len(files)} documents, {len(inputs)} chunks; each step takes minutes")
     rates: dict[str, float] = {}
+    cost: dict[int, float] = {}
     with site(folder / "home") as running:
         warm(running, folder / "warm")
+        ingested(running, first, folder / "first")
+        cost[stored(running)] = overhead(running, first, folder / "few")
         before = stored(running)
         seconds = ingested(running, files, folder / "files")
         chunks = stored(running) - before
-        backend, peaks = chosen(running), peak_memory(running)
+        backend = chosen(running)
         rates["footnote, upload to searchable"] = chunks / seconds
         say(f"footnote: {chunks / seconds:.1f} chunks/s")
         # The site's processes sleep while the others work: the same machine, one after the other.
         rates["haystack into pgvector"] = len(inputs) / timed(haystack_pipeline(files, running))
+        fill(running, MANY)
+        cost[stored(running)] = overhead(running, first, folder / "many")
+        parsed(running, long_pdf(folder / LONG_PDF))
+        peaks = peak_memory(running)
     bare = bare_encode(inputs, backend["backend"], backend["number_format"], backend["batch_size"])
     rates["chosen backend, bare"] = len(inputs) / timed(bare)
     rates["SentenceTransformer.encode"] = len(inputs) / timed(plain_encode(inputs))
@@ -282,6 +322,7 @@ def measured(documents: int, folder: Path) -> dict[str, Any]:
             for name, rate in rates.items()
             if not name.startswith("footnote")
         },
+        "ms_per_document_beside_the_model": {str(chunks): round(ms, 1) for chunks, ms in cost.items()},
         "peak_mb": peaks,
         "parsing": parse_rates(folder),
     }
@@ -294,6 +335,9 @@ def table(result: dict[str, Any]) -> str:
     for name, rate in result["chunks_per_second"].items():
         times = result["footnote_times"].get(name)
         lines.append(f"{name:36}{rate:>10.1f}{f'{times:.2f} ×' if times else '':>14}")
+    lines.append(f"{'':36}{'ms/document beside the model':>24}")
+    for chunks, ms in result["ms_per_document_beside_the_model"].items():
+        lines.append(f"{f'with {int(chunks):,} chunks stored':36}{ms:>24}")
     lines.append(f"{'':36}{'pages/s':>10}{'peak MB':>14}")
     for name, found in result["parsing"].items():
         lines.append(f"{name:36}{found['pages_per_second']:>10.1f}{found['peak_mb']:>14.0f}")
