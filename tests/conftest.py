@@ -19,7 +19,7 @@ from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load
 from retrieval.spans import LoadedText
 from tests.live import Site
-from tests.places import shared_data
+from tests.places import ROOT, shared_data
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -132,7 +132,8 @@ def ingest(actor: User, collection: Collection, name: str, content: str | bytes)
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`manage.py up` with its own database, broker and workers, and with the real embedding model."""
     # A killed worker's claim is taken over after a time that goes by how long parsing may take.
-    site = Site(tmp_path_factory.mktemp("site"), PARSE_SECONDS="5")
+    loopback = str(ROOT / "tests/services/loopback")  # its fetcher reaches a server of a test by one name
+    site = Site(tmp_path_factory.mktemp("site"), PARSE_SECONDS="5", PYTHONPATH=loopback)
     try:
         site.start()
         yield site

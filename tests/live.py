@@ -129,7 +129,7 @@ class Site:
             autocommit=True,
         ) as connected:
             found = connected.execute(statement, parameters)
-            return found.fetchall() if found.description else []
+            return [] if found.description is None else found.fetchall()
 
     def database_answers(self) -> bool:
         try:

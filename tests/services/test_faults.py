@@ -9,10 +9,11 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ DOCUMENTS = 12
 CALIBRATED = 240
 AT_WORK = "SELECT FROM documents_documentstage WHERE state = 'running' AND stage = %s LIMIT 1"
 LEASED = "SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"
+
+PARSED = """
+    SELECT FROM documents_documentstage JOIN documents_document d ON d.id = document_id
+    WHERE filename = %s AND stage = 'parse' AND documents_documentstage.state = 'done'
+"""
+TURNS = "SELECT count(*) FROM documents_webhost WHERE not_before > now() + interval '200 seconds'"
+CLAIMS = (
+    "SELECT count(*) FROM documents_webpage WHERE attempts = 1 AND next_at > now() + interval '8 minutes'"
+)
 
 
 @pytest.fixture
@@ -105,9 +115,13 @@ def form(name: str, content: bytes) -> tuple[dict[str, str], bytes]:
     return {"Content-Type": "multipart/form-data; boundary=X", "Content-Length": str(len(body))}, body
 
 
-def call(site: Site, key: str, method: str, path: str, name: str = "", content: bytes = b"") -> Any:
-    """Status and JSON of a request to the API."""
+def call(
+    site: Site, key: str, method: str, path: str, name: str = "", content: bytes = b"", given: Any = None
+) -> Any:
+    """Status and JSON of a request to the API, with a file or with what is given as JSON."""
     headers, body = form(name, content) if name else ({}, b"")
+    if given is not None:
+        headers, body = {"Content-Type": "application/json"}, json.dumps(given).encode()
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     connection.request(method, f"/api/v1/{path}", body, {"Authorization": f"Bearer {key}", **headers})
     answer = connection.getresponse()
@@ -209,6 +223,52 @@ def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, ke
     assert len(originals(live_site)) == before
     put_in(live_site, folder)
     check_all_is_well(live_site, names(folder))
+
+
+def test_web_servers_that_never_answer_delay_no_upload(live_site: Site, folder: Path, key: str) -> None:
+    """More of them than processes that parse; and whoever waits for them may be killed."""
+    name, content = "meanwhile.txt", next(folder.iterdir()).read_bytes()
+    collection = own_collection(live_site)
+    with silent_servers(3) as (ports, accept), sources(live_site, key, collection, ports):
+        accept()
+        assert call(live_site, key, "POST", f"collections/{collection}/documents", name, content)[0] == 202
+        until(lambda: live_site.sql(PARSED, name), "the upload to be parsed", 10)
+        assert live_site.sql(TURNS) == [(3,)], "all of them are still waited for"
+        live_site.kill("fetch")
+        assert live_site.sql(CLAIMS) == [(3,)], "their claims outlive the worker"
+        live_site.sql("UPDATE documents_webhost SET not_before = now()")
+        live_site.sql("UPDATE documents_webpage SET next_at = now() WHERE next_at > now()")
+        accept()  # from the new one, now that the claims have ended
+    check_all_is_well(live_site, [name])
+
+
+@contextmanager
+def silent_servers(count: int) -> Iterator[tuple[list[int], Callable[[], None]]]:
+    """Their ports, and what waits until each was connected to once more; they never say a word."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+
+        def accept() -> None:
+            for server in servers:
+                server.settimeout(30)
+                stack.enter_context(server.accept()[0])
+
+        yield [server.getsockname()[1] for server in servers], accept
+
+
+@contextmanager
+def sources(site: Site, key: str, collection: str, ports: list[int]) -> Iterator[None]:
+    """The collection is fed from a page on each port of this machine while the block runs."""
+    path = f"collections/{collection}/sources"
+    made = []
+    for port in ports:
+        url = f"http://on-this-machine.example:{port}/"
+        status, source = call(site, key, "POST", path, given={"url": url, "kind": "page"})
+        assert status == 202, source
+        made.append(source["id"])
+    yield
+    for source in made:
+        assert call(site, key, "DELETE", f"{path}/{source}")[0] == 204
 
 
 @pytest.mark.slow
