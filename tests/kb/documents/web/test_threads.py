@@ -43,10 +43,12 @@ def page(actor: User, collection: Collection, server: Server, host: str, path: s
     return add_source(actor, collection, server.url(path, host), kind="page").pages.get()
 
 
-def connections() -> int:
+def connections() -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        return int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
 
 
 def test_slow_servers_leave_a_thread_for_the_others_and_no_connection_behind(
@@ -64,4 +66,4 @@ def test_slow_servers_leave_a_thread_for_the_others_and_no_connection_behind(
     assert Heartbeat.objects.get().queue == "fetch"
     answered.set()
     until(lambda: not WebPage.objects.filter(checked_at=None).exists(), "the slow pages", 10)
-    until(lambda: connections() == before, "the threads' connections to be closed", 5)
+    until(lambda: connections() <= before, "the threads' connections to be closed", 5)
