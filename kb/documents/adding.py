@@ -67,10 +67,10 @@ def hold_collection(collection_id: int, upload_id: UUID | None = None) -> bool:
     """
     if not held(Collection, [collection_id]):
         raise not_found("collection")
-    return (
-        Collection.objects.filter(pk=collection_id, paused=True).exists()
-        or Upload.objects.filter(pk=upload_id, paused=True).exists()
-    )
+    paused = Collection.objects.values_list("paused", flat=True).get(pk=collection_id)
+    if upload_id is None:
+        return paused
+    return paused or Upload.objects.filter(pk=upload_id, paused=True).exists()
 
 
 def same_file(reader: User | None, collection: Collection, content_hash: str) -> Document | None:

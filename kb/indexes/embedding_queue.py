@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 MOST = 512  # jobs in one lease
 
 # `NOT paused AND attempts < 5` is the condition of the index embedding_queue: else it would not be used.
+# No other index has this one's order: one that had would be taken while the queue is thought to be empty,
+# and it would be read through with all the dead entries in it.
 
 # Steps from collection to collection in the index, however many jobs each of them has.
 COLLECTIONS = """
@@ -33,13 +35,13 @@ WITH RECURSIVE turn AS (
         SELECT collection_id FROM indexes_embeddingjob
         WHERE version_id = %(version)s AND NOT paused AND attempts < 5
             AND collection_id > %(after)s
-        ORDER BY collection_id LIMIT 1
+        ORDER BY collection_id, created_at LIMIT 1
     )
     UNION ALL
     SELECT (
         SELECT collection_id FROM indexes_embeddingjob
         WHERE version_id = %(version)s AND NOT paused AND attempts < 5
-            AND collection_id > turn.collection_id ORDER BY collection_id LIMIT 1
+            AND collection_id > turn.collection_id ORDER BY collection_id, created_at LIMIT 1
     ) FROM turn WHERE turn.collection_id IS NOT NULL
 )
 SELECT collection_id FROM turn WHERE collection_id IS NOT NULL LIMIT %(most)s
@@ -51,7 +53,7 @@ WITH picked AS (
         SELECT id FROM indexes_embeddingjob
         WHERE version_id = %(version)s AND NOT paused AND attempts < 5 AND collection_id = turn.number
             AND (lease_until IS NULL OR lease_until < now())
-        ORDER BY id LIMIT %(quota)s FOR UPDATE SKIP LOCKED
+        ORDER BY created_at, id LIMIT %(quota)s FOR UPDATE SKIP LOCKED
     ) job
 )
 UPDATE indexes_embeddingjob SET lease_until = %(until)s, attempts = attempts + 1

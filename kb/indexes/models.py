@@ -185,7 +185,7 @@ class EmbeddingJob(models.Model):
         indexes = [
             # Whose turn it is, collection by collection.
             models.Index(
-                fields=["version", "collection", "id"],
+                fields=["version", "collection", "created_at", "id"],
                 name="embedding_queue",
                 condition=models.Q(paused=False, attempts__lt=5),
             )

@@ -58,7 +58,8 @@ WITH locked AS (
 UPDATE documents_documentstage stage SET done = least(stage.done + given.done, stage.total),
     reused = least(stage.reused + given.reused, stage.total), worker = %(worker)s, heartbeat_at = %(now)s
 FROM unnest(%(documents)s::uuid[], %(done)s::bigint[], %(reused)s::bigint[]) AS given (id, done, reused)
-WHERE stage.id = ANY(ARRAY(SELECT id FROM locked)) AND given.id = stage.document_id AND stage.state = 'running'
+WHERE stage.document_id = ANY(%(documents)s) AND stage.stage || '' = 'embed' AND stage.state || '' = 'running'
+    AND given.id = stage.document_id AND (SELECT count(*) FROM locked) > 0
     AND EXISTS (SELECT FROM indexes_index WHERE live_version_id = %(version)s)
 """
 
