@@ -45,8 +45,13 @@ def unpack(term: str, blocks: Sequence[bytes]) -> TermPostings:
     )
 
 
-def rank(postings: Postings, query_terms: Sequence[str], k: int) -> Ranked:
-    """The `k` best chunks for the analysed query; a term counts as often as the query repeats it."""
+def rank(
+    postings: Postings, query_terms: Sequence[str], k: int, among: NDArray[np.int64] | None = None
+) -> Ranked:
+    """The `k` best chunks for the analysed query; a term counts as often as the query repeats it.
+
+    With `among` (sorted ids) only of those.
+    """
     if k <= 0 or postings.count <= 0:
         return NOTHING
     repeated = Counter(query_terms)
@@ -56,7 +61,11 @@ def rank(postings: Postings, query_terms: Sequence[str], k: int) -> Ranked:
     weights = [repeated[term.term] * _weights(term, postings) for term in found]
     if not any(len(term.ids) for term in found):
         return NOTHING
-    return best(*_summed(np.concatenate([term.ids for term in found]), np.concatenate(weights)), k)
+    ids, scores = _summed(np.concatenate([term.ids for term in found]), np.concatenate(weights))
+    if among is not None:
+        wanted = np.isin(ids, among)
+        ids, scores = ids[wanted], scores[wanted]
+    return best(ids, scores, k)
 
 
 def idf(count: int, df: int) -> float:

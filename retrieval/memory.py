@@ -25,7 +25,11 @@ class MemoryDense:
             self._rows.pop(chunk, None)
 
     def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
-        seen = {chunk: row for chunk, (collection, row) in sorted(self._rows.items()) if collection in scope}
+        seen = {
+            chunk: row
+            for chunk, (collection, row) in sorted(self._rows.items())
+            if collection in scope.collections and (scope.chunks is None or chunk in scope.chunks)
+        }
         if not seen or k <= 0:
             return NOTHING
         ids = np.fromiter(seen, np.int64, len(seen))
@@ -55,7 +59,7 @@ class MemoryLexical:
                         found.pop(chunk, None)
 
     def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
-        seen = [collection for collection in self._lengths if collection in scope]
+        seen = [collection for collection in self._lengths if collection in scope.collections]
         return Postings(
             count=sum(len(self._lengths[collection]) for collection in seen),
             total_length=sum(sum(self._lengths[collection].values()) for collection in seen),

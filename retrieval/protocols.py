@@ -1,14 +1,23 @@
 """What ranking asks of a store of vectors and of a store of postings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scope: TypeAlias = Collection[int]
-"""The collections that the reader may see. Ranking hands it on and never looks inside."""
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Where to search: the collections that the reader may see, and of their chunks perhaps only some.
+
+    `chunks` (int64, sorted) are the only ones that may be found, None where the question restricts itself
+    to none; the statistics of BM25 are those of the collections all the same.
+    """
+
+    collections: tuple[int, ...]
+    chunks: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,7 +114,9 @@ class Retriever:
         arm = _Arm()
         if not terms:  # only stop words and punctuation
             return arm
-        arm.ranked = bm25.rank(self.lexical.postings(list(dict.fromkeys(terms)), scope), terms, k)
+        arm.ranked = bm25.rank(
+            self.lexical.postings(list(dict.fromkeys(terms)), scope), terms, k, scope.chunks
+        )
         arm.done("lexical")
         return arm
 

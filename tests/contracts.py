@@ -17,6 +17,11 @@ from retrieval.embedders import Embedder
 from retrieval.protocols import Dense, Lexical, Postings, Ranked, Scope
 
 
+def within(*collections: int) -> Scope:
+    """All chunks of these collections."""
+    return Scope(collections)
+
+
 @dataclass(frozen=True)
 class VectorRow:
     """One chunk of a collection; `vector` has unit length."""
@@ -65,49 +70,55 @@ class DenseContract:
 
     def test_the_nearest_come_first_with_their_cosines(self) -> None:
         rows = self.fan(20)
-        found = self.load(rows[::-1]).nearest(self.axis, [1], 5)
+        found = self.load(rows[::-1]).nearest(self.axis, within(1), 5)
         assert found.ids.tolist() == [1, 2, 3, 4, 5]
         np.testing.assert_allclose(found.scores, [row.vector[0] for row in rows[:5]], atol=self.tolerance)
 
     def test_arrays_have_the_promised_types(self) -> None:
-        found = self.load(self.fan(3)).nearest(self.axis, [1], 3)
+        found = self.load(self.fan(3)).nearest(self.axis, within(1), 3)
         assert [found.ids.dtype.name, found.scores.dtype.name] == ["int64", "float64"]
 
     def test_negative_cosines_are_found_too(self) -> None:
-        found = self.load(self.fan(20)).nearest(-self.axis, [1], 20)
+        found = self.load(self.fan(20)).nearest(-self.axis, within(1), 20)
         assert found.ids.tolist() == list(range(20, 0, -1))
         assert found.scores[0] > 0 > found.scores[-1]
 
     def test_k_larger_than_the_scope_gives_all_of_it(self) -> None:
-        assert len(self.load(self.fan(7)).nearest(self.axis, [1], 100)) == 7
+        assert len(self.load(self.fan(7)).nearest(self.axis, within(1), 100)) == 7
 
-    @pytest.mark.parametrize("scope", [[], [3], [99]])
+    @pytest.mark.parametrize("scope", [within(), within(3), within(99)])
     def test_a_scope_without_chunks_gives_nothing(self, scope: Scope) -> None:
         assert len(self.load(self.fan(7)).nearest(self.axis, scope, 10)) == 0
 
+    def test_a_scope_of_some_chunks_finds_no_others(self) -> None:
+        dense = self.load([*self.fan(60), *self.fan(3, collection=2, first=101)])
+        among = np.array([5, 50, 101], np.int64)
+        assert dense.nearest(self.axis, Scope((1,), among), 10).ids.tolist() == [5, 50]
+        assert len(dense.nearest(self.axis, Scope((1,), among[:0]), 10)) == 0
+
     def test_an_empty_store_gives_nothing(self) -> None:
-        assert len(self.load([]).nearest(self.axis, [1], 10)) == 0
+        assert len(self.load([]).nearest(self.axis, within(1), 10)) == 0
 
     def test_only_the_scope_is_searched_and_it_is_searched_deep_enough(self) -> None:
         dense = self.load([*self.fan(60), *self.fan(10, collection=2, first=101)[5:]])
-        assert dense.nearest(self.axis, [2], 5).ids.tolist() == [106, 107, 108, 109, 110]
+        assert dense.nearest(self.axis, within(2), 5).ids.tolist() == [106, 107, 108, 109, 110]
 
     def test_several_collections_are_one_ranking(self) -> None:
         dense = self.load([*self.fan(3, 1, 1), *self.fan(3, 2, 11), *self.fan(3, 3, 21)])
-        assert set(dense.nearest(self.axis, [1, 3], 4).ids.tolist()) == {1, 2, 21, 22}
+        assert set(dense.nearest(self.axis, within(1, 3), 4).ids.tolist()) == {1, 2, 21, 22}
 
     def test_deleted_chunks_are_gone_at_once(self) -> None:
         dense = self.load(self.fan(10))
         self.delete(dense, [1, 3, 999])
-        assert dense.nearest(self.axis, [1], 3).ids.tolist() == [2, 4, 5]
+        assert dense.nearest(self.axis, within(1), 3).ids.tolist() == [2, 4, 5]
 
     def test_equal_vectors_stand_in_the_order_of_their_ids(self) -> None:
         dense = self.load([VectorRow(chunk, 1, self.axis) for chunk in (5, 9, 2, 7)])
-        assert dense.nearest(self.axis, [1], 10).ids.tolist() == [2, 5, 7, 9]
+        assert dense.nearest(self.axis, within(1), 10).ids.tolist() == [2, 5, 7, 9]
 
     def test_the_same_search_twice_gives_the_same(self) -> None:
         dense = self.load(self.fan(50))
-        first, second = (dense.nearest(self.axis, [1], 20) for _ in range(2))
+        first, second = (dense.nearest(self.axis, within(1), 20) for _ in range(2))
         np.testing.assert_array_equal(first.ids, second.ids)
         np.testing.assert_array_equal(first.scores, second.scores)
 
@@ -143,7 +154,7 @@ class LexicalContract:
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-12)
 
     def test_postings_hold_every_occurrence(self) -> None:
-        found = self.load(ROWS).postings(["graph", "index"], [1])
+        found = self.load(ROWS).postings(["graph", "index"], within(1))
         assert found.count == 3
         assert found.total_length == sum(len(analyse(row.text)) for row in ROWS[:3])
         assert alive(found) == {
@@ -152,63 +163,63 @@ class LexicalContract:
         }
 
     def test_arrays_have_the_promised_types(self) -> None:
-        found = self.load(ROWS).postings(["graph"], [1])
+        found = self.load(ROWS).postings(["graph"], within(1))
         types = [a.dtype.name for t in found.terms for a in (t.ids, t.frequencies, t.lengths)]
         assert types == ["int32", "uint16", "int32"]
         assert found.deleted.dtype.name == "int32"
 
     def test_unknown_terms_are_no_error(self) -> None:
-        assert alive(self.load(ROWS).postings(["graph", "zebra"], [1])).keys() == {"graph"}
+        assert alive(self.load(ROWS).postings(["graph", "zebra"], within(1))).keys() == {"graph"}
 
     def test_the_best_match_comes_first(self) -> None:
-        assert self.search(self.load(ROWS), "graph", [1]).ids.tolist() == [3, 1]
+        assert self.search(self.load(ROWS), "graph", within(1)).ids.tolist() == [3, 1]
 
     def test_identifiers_are_found(self) -> None:
-        assert self.search(self.load(ROWS), "err-4012", [1, 2, 3]).ids.tolist() == [4]
+        assert self.search(self.load(ROWS), "err-4012", within(1, 2, 3)).ids.tolist() == [4]
 
-    @pytest.mark.parametrize("scope", [[], [3], [99]])
+    @pytest.mark.parametrize("scope", [within(), within(3), within(99)])
     def test_a_scope_without_the_term_gives_nothing(self, scope: Scope) -> None:
         assert len(self.search(self.load(ROWS), "index graph", scope)) == 0
 
     def test_an_empty_store_gives_nothing(self) -> None:
         lexical = self.load([])
-        assert lexical.postings(["index"], [1]).count == 0
-        assert len(self.search(lexical, "index", [1])) == 0
+        assert lexical.postings(["index"], within(1)).count == 0
+        assert len(self.search(lexical, "index", within(1))) == 0
 
     def test_no_terms_give_the_statistics_alone(self) -> None:
-        found = self.load(ROWS).postings([], [2])
+        found = self.load(ROWS).postings([], within(2))
         assert (found.count, found.terms) == (2, ())
 
-    @pytest.mark.parametrize("scope", [[1], [2], [1, 3], [1, 2, 3]])
+    @pytest.mark.parametrize("scope", [within(1), within(2), within(1, 3), within(1, 2, 3)])
     def test_scores_know_nothing_of_collections_out_of_scope(self, scope: Scope) -> None:
-        visible = [row for row in ROWS if row.collection in scope]
+        visible = [row for row in ROWS if row.collection in scope.collections]
         self.assert_as_if_alone(self.load(ROWS), "index of the graph", scope, visible)
 
     def test_scores_know_nothing_of_deleted_chunks(self) -> None:
         lexical = self.load(ROWS)
         self.delete(lexical, [2, 5, 999])
         left = [row for row in ROWS if row.chunk not in (2, 5)]
-        self.assert_as_if_alone(lexical, "index of the graph", [1, 2, 3], left)
+        self.assert_as_if_alone(lexical, "index of the graph", within(1, 2, 3), left)
 
     def test_a_scope_whose_chunks_are_all_deleted_gives_nothing(self) -> None:
         lexical = self.load(ROWS)
         self.delete(lexical, [4, 5])
-        found = lexical.postings(["index"], [2])
+        found = lexical.postings(["index"], within(2))
         assert (found.count, found.total_length) == (0, 0)
-        assert len(self.search(lexical, "index", [2])) == 0
+        assert len(self.search(lexical, "index", within(2))) == 0
 
     def test_k_cuts_the_ranking(self) -> None:
         lexical = self.load(ROWS)
-        whole, cut = (self.search(lexical, "index graph", [1, 2], k) for k in (100, 2))
+        whole, cut = (self.search(lexical, "index graph", within(1, 2), k) for k in (100, 2))
         assert cut.ids.tolist() == whole.ids[:2].tolist()
 
     def test_equal_chunks_stand_in_the_order_of_their_ids(self) -> None:
         lexical = self.load([TextRow(chunk, 1, "the same words") for chunk in (8, 3, 5)])
-        assert self.search(lexical, "words", [1]).ids.tolist() == [3, 5, 8]
+        assert self.search(lexical, "words", within(1)).ids.tolist() == [3, 5, 8]
 
     def test_the_same_search_twice_gives_the_same(self) -> None:
         lexical = self.load(ROWS)
-        first, second = (self.search(lexical, "index graph neighbour", [1, 2]) for _ in range(2))
+        first, second = (self.search(lexical, "index graph neighbour", within(1, 2)) for _ in range(2))
         np.testing.assert_array_equal(first.ids, second.ids)
         np.testing.assert_array_equal(first.scores, second.scores)
 

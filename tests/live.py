@@ -31,13 +31,13 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """Waits for `condition` to hold; fails with `what` was waited for."""
+def until(condition: Callable[[], T], what: str, seconds: float = 60, every: float = 0.1) -> T:
+    """Waits for `condition` to hold, asking `every` so many seconds; fails with `what` was waited for."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.1)
+        time.sleep(every)
     return found
 
 

@@ -26,21 +26,25 @@ class PostgresDense:
     version: IndexVersion
 
     def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
-        if k <= 0 or not scope:
+        if k <= 0 or not scope.collections:
             return NOTHING
         literal = Vector(vector).to_text()
         ef_search = min(max(self.version.hnsw_ef_search, k), MOST_EF_SEARCH)
         with pools.transaction() as connected:
             connected.execute(sql.SQL("SET LOCAL hnsw.iterative_scan = relaxed_order"))
             connected.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(ef_search)))
-            rows = connected.execute(self.statement(), [literal, list(scope), literal, k]).fetchall()
+            given = {"vector": literal, "collections": list(scope.collections), "k": k}
+            if scope.chunks is not None:
+                given["chunks"] = scope.chunks.tolist()
+            rows = connected.execute(self.statement(scope), given).fetchall()
         return ranked(rows)
 
-    def statement(self) -> sql.Composed:
+    def statement(self, scope: Scope) -> sql.Composed:
+        among = sql.SQL("AND chunk_id = ANY(%(chunks)s)" if scope.chunks is not None else "")
         return sql.SQL(
-            "SELECT chunk_id, 1 - (vector <=> %s::{type}) FROM {table} WHERE collection_id = ANY(%s) "
-            "ORDER BY vector <=> %s::{type} LIMIT %s"
-        ).format(type=typed(self.version), table=sql.Identifier(self.version.table))
+            "SELECT chunk_id, 1 - (vector <=> %(vector)s::{type}) FROM {table} "
+            "WHERE collection_id = ANY(%(collections)s) {among} ORDER BY vector <=> %(vector)s::{type} LIMIT %(k)s"
+        ).format(type=typed(self.version), table=sql.Identifier(self.version.table), among=among)
 
 
 def ranked(rows: list[tuple[int, float]]) -> Ranked:

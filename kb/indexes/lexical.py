@@ -34,7 +34,11 @@ class PostgresLexical:
 
     def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
         with pools.transaction() as connected:
-            parameters = {"chunking": self.chunking_id, "terms": list(terms), "scope": list(scope)}
+            parameters = {
+                "chunking": self.chunking_id,
+                "terms": list(terms),
+                "scope": list(scope.collections),
+            }
             rows = connected.execute(READ, parameters, binary=True).fetchall()
         return Postings(
             count=sum(int(row[2] or 0) for row in rows),

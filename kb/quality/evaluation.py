@@ -31,6 +31,7 @@ from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.beir import Dataset
 from retrieval.chunking import render
 from retrieval.embedders import DescribedEmbedder
+from retrieval.protocols import Scope
 from retrieval.ranking import Retriever
 
 Progress = Callable[[str, int], Callable[[], None]]
@@ -50,6 +51,10 @@ class Ingested:
     version: IndexVersion
     embedder: DescribedEmbedder
     corpus: Corpus
+
+    @property
+    def scope(self) -> Scope:
+        return Scope((self.collection.pk,))
 
     @contextmanager
     def retriever(self) -> Iterator[Retriever]:
@@ -150,7 +155,7 @@ def scored(ingested: Ingested, queries: Mapping[str, str], progress: Progress) -
     # The weights are loaded before the clock runs.
     providers.embedder(ingested.version.model).embed(["warm up"], "query")
     with ingested.retriever() as retriever:
-        return score(ingested.corpus, queries, retriever, [ingested.collection.pk], step)
+        return score(ingested.corpus, queries, retriever, ingested.scope, step)
 
 
 def report(
@@ -177,7 +182,7 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     trials = []
     with ingested.retriever() as retriever:
         for question in asked:
-            hits = list(retriever.search(question.text, [ingested.collection.pk], default_profile().passages))
+            hits = list(retriever.search(question.text, ingested.scope, default_profile().passages))
             _, passages = fetched(ingested.user, hits)
             *_, last = answerer.answer(question.text, passages)
             if not isinstance(last, Finished) or last.confidence is None:

@@ -20,6 +20,7 @@ from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
 from kb.search.models import Query, RetrievalProfile
 from retrieval.evidence import Passage
+from retrieval.protocols import Scope
 from retrieval.ranking import Hit, Hits, Retriever
 
 logger = logging.getLogger(__name__)
@@ -84,12 +85,12 @@ def found(user: Reader, question: str, slugs: Sequence[str] | None, limit: int, 
     began = time.perf_counter()
     profile = default_profile()
     query = Query(kind=kind, user=user if isinstance(user, User) else None, text=question, profile=profile)
-    scope = visible_scope(user, slugs)
-    if not scope:
+    collections = visible_collections(user, slugs)
+    if not collections:
         return finished(Results(query, (), empty_because="no_collections"), {}, began)
     ranked: list[tuple[Hit, IndexVersion]] = []
     stages: dict[str, float] = {}
-    for version, hits in by_version(question, scope, profile, limit):
+    for version, hits in by_version(question, collections, profile, limit):
         query.version = version
         query.degraded = DEGRADED if hits.degraded else query.degraded
         ranked += [(hit, version) for hit in hits]
@@ -98,12 +99,12 @@ def found(user: Reader, question: str, slugs: Sequence[str] | None, limit: int, 
     fetching = time.perf_counter()
     sources, passages = fetched(user, [hit for hit, _ in ranked[:limit]])
     stages["fetch"] = (time.perf_counter() - fetching) * 1000
-    empty = "" if passages or Document.objects.filter(collection__in=scope).exists() else "no_documents"
+    empty = "" if passages or Document.objects.filter(collection__in=collections).exists() else "no_documents"
     version_name = str(query.version) if query.version else ""
     return finished(Results(query, passages, query.degraded, version_name, empty, sources), stages, began)
 
 
-def visible_scope(user: Reader, slugs: Sequence[str] | None) -> list[int]:
+def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     """The ids of the collections to search. An unknown slug and one that may not be known look the same."""
     visible = Collection.objects.visible_to(user)
     if not slugs:
@@ -118,13 +119,13 @@ def visible_scope(user: Reader, slugs: Sequence[str] | None) -> list[int]:
 
 
 def by_version(
-    question: str, scope: Sequence[int], profile: RetrievalProfile, limit: int
+    question: str, collections: Sequence[int], profile: RetrievalProfile, limit: int
 ) -> Iterable[tuple[IndexVersion, Hits]]:
     """Each index is searched in its own space, by the version that is live now."""
-    for index, collection_ids in by_index(scope).items():
+    for index, collection_ids in by_index(collections).items():
         version = index.live_version
         if version is not None:
-            yield version, retriever(version, profile).search(question, collection_ids, limit)
+            yield version, retriever(version, profile).search(question, Scope(tuple(collection_ids)), limit)
 
 
 def retriever(version: IndexVersion, profile: RetrievalProfile) -> Retriever:

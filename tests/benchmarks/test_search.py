@@ -15,6 +15,7 @@ from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import Index, IndexVersion
 from retrieval import bm25
 from retrieval.memory import MemoryDense, MemoryLexical
+from retrieval.protocols import Scope
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.benchmark(group="search")]
 
@@ -70,7 +71,7 @@ def test_lexical(
             part = enumerate(texts[first : first + SEGMENT], first)
             lexical.append(chunking.pk, collection.pk, part)
         postings = PostgresLexical(chunking.pk).postings
-    benchmark(each(queries, lambda query: bm25.rank(postings(query, [collection.pk]), query, 100)))
+    benchmark(each(queries, lambda query: bm25.rank(postings(query, Scope((collection.pk,))), query, 100)))
 
 
 @pytest.mark.parametrize("store", ["postgres", "memory"])
@@ -90,4 +91,4 @@ def test_dense(store: str, benchmark: Callable[..., None], index: Index, collect
             rows = [(number, collection.pk, b"") for number in range(first, first + SEGMENT)]
             embedding_table.write(version, rows, vectors[first : first + SEGMENT], Origin("bench", "", ""))
         nearest = PostgresDense(version).nearest
-    benchmark(lambda: [nearest(vector, [collection.pk], 100) for vector in vectors[:20]])
+    benchmark(lambda: [nearest(vector, Scope((collection.pk,)), 100) for vector in vectors[:20]])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from retrieval.analysis import analyse
 from retrieval.memory import MemoryDense, MemoryLexical
 from retrieval.protocols import Dense, Lexical
-from tests.contracts import DenseContract, LexicalContract, TextRow, VectorRow
+from tests.contracts import DenseContract, LexicalContract, TextRow, VectorRow, within
 
 
 class TestMemoryDense(DenseContract):
@@ -24,7 +24,7 @@ class TestMemoryDense(DenseContract):
     def test_adding_again_replaces(self) -> None:
         dense = self.load(self.fan(3))
         dense.add(1, 2, -self.axis)
-        assert dense.nearest(self.axis, [1], 10).ids.tolist() == [2, 3]
+        assert dense.nearest(self.axis, within(1), 10).ids.tolist() == [2, 3]
 
 
 class TestMemoryLexical(LexicalContract):
@@ -41,5 +41,5 @@ class TestMemoryLexical(LexicalContract):
     def test_adding_again_replaces(self) -> None:
         lexical = self.load([TextRow(1, 1, "old words")])
         lexical.add(1, 1, ["new"])
-        assert self.search(lexical, "old", [1]).ids.tolist() == []
-        assert self.search(lexical, "new", [1]).ids.tolist() == [1]
+        assert self.search(lexical, "old", within(1)).ids.tolist() == []
+        assert self.search(lexical, "new", within(1)).ids.tolist() == [1]

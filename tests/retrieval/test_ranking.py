@@ -17,6 +17,7 @@ from retrieval.fusion import convex
 from retrieval.memory import MemoryDense, MemoryLexical
 from retrieval.protocols import Postings, Ranked, Scope
 from retrieval.ranking import Retriever
+from tests.contracts import within
 
 TEXTS = {
     1: (1, "The index is a graph of vectors"),
@@ -42,37 +43,37 @@ def retriever(executor: Executor) -> Retriever:
 
 
 def test_hits_are_fused_from_both_arms(retriever: Retriever) -> None:
-    hits = retriever.search("an index of vectors", [1], 2)
+    hits = retriever.search("an index of vectors", within(1), 2)
     assert [hit.chunk_id for hit in hits] == [1, 3]
     assert hits.fused.scores.tolist() == convex(hits.dense, hits.lexical, 0.8).scores[:2].tolist()
     assert (len(hits), len(hits.dense), hits.degraded) == (2, 3, False)
 
 
 def test_each_hit_says_what_each_arm_gave_it(retriever: Retriever) -> None:
-    by_id = {hit.chunk_id: hit for hit in retriever.search("index vectors", [1], 10)}
+    by_id = {hit.chunk_id: hit for hit in retriever.search("index vectors", within(1), 10)}
     assert by_id[1].dense_score is not None
     assert by_id[1].lexical_score is not None
     assert by_id[2].lexical_score is None
 
 
 def test_only_the_scope_is_found(retriever: Retriever) -> None:
-    assert {hit.chunk_id for hit in retriever.search("secret index", [1], 10)} == {1, 2, 3}
-    assert [hit.chunk_id for hit in retriever.search("secret index", [2], 10)] == [4]
-    assert list(retriever.search("secret index", [], 10)) == []
+    assert {hit.chunk_id for hit in retriever.search("secret index", within(1), 10)} == {1, 2, 3}
+    assert [hit.chunk_id for hit in retriever.search("secret index", within(2), 10)] == [4]
+    assert list(retriever.search("secret index", within(), 10)) == []
 
 
 def test_more_hits_than_candidates_may_be_asked_for(retriever: Retriever) -> None:
-    assert len(replace(retriever, candidates=1).search("index of bread", [1], 3)) == 3
+    assert len(replace(retriever, candidates=1).search("index of bread", within(1), 3)) == 3
 
 
 def test_every_stage_is_timed(retriever: Retriever) -> None:
-    times = retriever.search("index", [1], 2).milliseconds
+    times = retriever.search("index", within(1), 2).milliseconds
     assert times.keys() == {"embed", "dense", "lexical", "fuse"}
     assert all(0 <= value < 10_000 for value in times.values())
 
 
 def test_a_question_of_stop_words_is_answered_by_the_dense_arm(retriever: Retriever) -> None:
-    hits = retriever.search("what is it?", [1], 2)
+    hits = retriever.search("what is it?", within(1), 2)
     assert len(hits) == 2
     assert len(hits.lexical) == 0
     assert "lexical" not in hits.milliseconds
@@ -87,7 +88,7 @@ def test_words_answer_alone_if_embedding_fails(
     retriever: Retriever, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        hits = replace(retriever, embedder=BrokenEmbedder()).search("index of vectors", [1], 2)
+        hits = replace(retriever, embedder=BrokenEmbedder()).search("index of vectors", within(1), 2)
     assert hits.degraded
     assert [(hit.chunk_id, hit.dense_score) for hit in hits] == [(1, None), (3, None)]
     assert hits.milliseconds.keys() == {"lexical", "fuse"}
@@ -107,7 +108,7 @@ def test_a_broken_store_is_an_error_not_a_worse_ranking(retriever: Retriever, ar
     broken = BrokenStore()
     other = replace(retriever, dense=broken) if arm == "dense" else replace(retriever, lexical=broken)
     with pytest.raises(ConnectionError, match="database is gone"):
-        other.search("index", [1], 2)
+        other.search("index", within(1), 2)
 
 
 def test_the_arms_run_at_the_same_time(retriever: Retriever) -> None:
@@ -123,7 +124,9 @@ def test_the_arms_run_at_the_same_time(retriever: Retriever) -> None:
             meeting.wait()
             return super().postings(terms, scope)
 
-    hits = replace(retriever, embedder=MeetingEmbedder(), lexical=MeetingLexical()).search("index", [1], 2)
+    hits = replace(retriever, embedder=MeetingEmbedder(), lexical=MeetingLexical()).search(
+        "index", within(1), 2
+    )
     assert not hits.degraded
 
 
@@ -135,5 +138,13 @@ def test_the_question_is_embedded_as_a_query(retriever: Retriever) -> None:
             kinds.append(kind)
             return super().embed(texts, kind)
 
-    replace(retriever, embedder=Listening()).search("index", [1], 2)
+    replace(retriever, embedder=Listening()).search("index", within(1), 2)
     assert kinds == ["query"]
+
+
+def test_a_question_that_restricts_itself_finds_no_other_chunks(retriever: Retriever) -> None:
+    whole = retriever.search("index vectors", within(1), 10)
+    some = retriever.search("index vectors", Scope((1,), np.array([2, 3], np.int64)), 10)
+    assert {hit.chunk_id for hit in some} == {2, 3}
+    lexical = dict(zip(whole.lexical.ids.tolist(), whole.lexical.scores.tolist(), strict=True))
+    assert some.lexical.scores.tolist() == [lexical[chunk] for chunk in some.lexical.ids.tolist()]

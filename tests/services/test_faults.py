@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,6 @@ from tests.live import Site, until
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
 
 DOCUMENTS = 12
-# Seconds until the first chunk is embedded on a busy machine: a new site measures its backends first.
-CALIBRATED = 240
 AT_WORK = "SELECT FROM documents_documentstage WHERE state = 'running' AND stage = %s LIMIT 1"
 LEASED = "SELECT FROM indexes_embeddingjob WHERE lease_until IS NOT NULL LIMIT 1"
 
@@ -52,6 +51,16 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def put_in(site: Site, folder: Path) -> None:
     assert site.manage("ingest", str(folder))["documents"] == DOCUMENTS
+
+
+def put_in_and_strike(
+    site: Site, folder: Path, strike: Callable[[], object], when: str, *given: object
+) -> None:
+    """Puts the documents in; does `strike` at the first moment at which the query `when` finds a row."""
+    with ThreadPoolExecutor(1) as beside:
+        struck = beside.submit(lambda: (until(lambda: site.sql(when, *given), when, every=0), strike()))
+        put_in(site, folder)
+        struck.result()
 
 
 def check_all_is_well(site: Site, names: list[str]) -> None:
@@ -148,9 +157,7 @@ def descendants(pid: int) -> list[int]:
 
 def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
     before = embedded(live_site)
-    put_in(live_site, folder)
-    until(lambda: live_site.sql(LEASED), "a leased job", CALIBRATED)
-    live_site.kill("embed")
+    put_in_and_strike(live_site, folder, lambda: live_site.kill("embed"), LEASED)
     check_all_is_well(live_site, names(folder))
     assert embedded(live_site) > before
 
@@ -199,14 +206,20 @@ def own_collection(site: Site) -> str:
 
 @pytest.mark.slow
 def test_a_deletion_during_embedding(live_site: Site, folder: Path, key: str) -> None:
-    put_in(live_site, folder)
-    until(lambda: live_site.sql(LEASED), "a leased job", CALIBRATED)
-    [(document, filename)] = live_site.sql(
-        "SELECT d.id, filename FROM indexes_embeddingjob j JOIN documents_chunk c ON c.id = j.chunk_id "
-        "JOIN documents_document d ON d.id = c.document_id ORDER BY j.id DESC LIMIT 1"
-    )
-    assert call(live_site, key, "DELETE", f"documents/{document}")[0] == 204
-    check_all_is_well(live_site, [name for name in names(folder) if name != filename])
+    deleted = []
+
+    def delete() -> None:
+        found = live_site.sql(
+            "SELECT d.id, filename FROM indexes_embeddingjob j JOIN documents_chunk c ON c.id = j.chunk_id "
+            "JOIN documents_document d ON d.id = c.document_id WHERE lease_until IS NOT NULL LIMIT 1"
+        )
+        for document, filename in found:
+            deleted.append(filename)
+            assert call(live_site, key, "DELETE", f"documents/{document}")[0] == 204
+
+    put_in_and_strike(live_site, folder, delete, LEASED)
+    check_all_is_well(live_site, [name for name in names(folder) if name not in deleted])
+    assert len(deleted) == 1
 
 
 def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, key: str) -> None:
@@ -274,9 +287,7 @@ def sources(site: Site, key: str, collection: str, ports: list[int]) -> Iterator
 
 @pytest.mark.slow
 def test_a_killed_parsing_child(live_site: Site, folder: Path) -> None:
-    put_in(live_site, folder)
-    until(lambda: live_site.sql(AT_WORK, "parse"), "a document that is read", 30)
-    kill_parsing_child(live_site)
+    put_in_and_strike(live_site, folder, lambda: kill_parsing_child(live_site), AT_WORK, "parse")
     check_all_is_well(live_site, names(folder))
 
 
@@ -309,10 +320,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["parse", "embed"])
 def test_a_worker_killed_in_a_stage(live_site: Site, folder: Path, stage: str) -> None:
-    put_in(live_site, folder)
-    until(lambda: live_site.sql(AT_WORK, stage), f"a document in the stage {stage}", 30)
-    live_site.kill("parse")
-    live_site.kill("embed")
+    put_in_and_strike(live_site, folder, lambda: live_site.kill(stage), AT_WORK, stage)
     check_all_is_well(live_site, names(folder))
 
 

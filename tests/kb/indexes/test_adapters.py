@@ -16,7 +16,7 @@ from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import Index, IndexVersion, Tombstone
 from retrieval.analysis import analyse
 from retrieval.protocols import Dense, Lexical
-from tests.contracts import DenseContract, LexicalContract, TextRow, VectorRow
+from tests.contracts import DenseContract, LexicalContract, TextRow, VectorRow, within
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,7 +60,7 @@ class TestPostgresDense(DenseContract):
         dense = self.load(self.fan(3))
         vectors = -self.axis.reshape(1, -1)
         embedding_table.write(dense.version, [(1, 1, b"new")], vectors, Origin("test", "none", "float32"))
-        assert dense.nearest(self.axis, [1], 3).ids.tolist() == [2, 3, 1]
+        assert dense.nearest(self.axis, within(1), 3).ids.tolist() == [2, 3, 1]
 
 
 class TestPostgresLexical(LexicalContract):
@@ -116,8 +116,8 @@ def thousands(index: Index) -> PostgresDense:
 def test_filtered_search_is_complete_and_precise(thousands: PostgresDense) -> None:
     vectors, shares = thousands.vectors, thousands.shares
     chance = np.random.default_rng(8)
-    for scope, least in (([1, 2, 3], 0.97), ([2], 0.95), ([3], 0.95)):
-        mine = np.flatnonzero(np.isin(shares, scope))
+    for scope, least in ((within(1, 2, 3), 0.97), (within(2), 0.95), (within(3), 0.95)):
+        mine = np.flatnonzero(np.isin(shares, scope.collections))
         recalls = []
         for near in vectors[chance.integers(0, 20_000, 30)] + 0.05:
             query = (near / np.linalg.norm(near)).astype(np.float32)
@@ -132,8 +132,10 @@ def test_an_unfiltered_search_uses_the_hnsw_index(thousands: PostgresDense) -> N
     literal = "[" + ",".join(["0.1"] * 64) + "]"
     with pools.transaction() as connected:
         connected.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
-        statement = thousands.statement().as_string(connected)
-        plan = connected.execute("EXPLAIN " + statement, [literal, [1, 2, 3], literal, 10]).fetchall()
+        statement = thousands.statement(within(1, 2, 3)).as_string(connected)
+        plan = connected.execute(
+            "EXPLAIN " + statement, {"vector": literal, "collections": [1, 2, 3], "k": 10}
+        ).fetchall()
     assert f"{thousands.version.table}_hnsw" in "\n".join(row[0] for row in plan)
 
 
@@ -152,7 +154,7 @@ def test_postgres_and_memory_rank_alike() -> None:
     gone = [row.chunk for row in rows if row.chunk % 5 == 0]
     contract.delete(postgres, gone)
     left = contract.load([replace(row) for row in rows if row.chunk not in gone])
-    for scope in ([1], [2, 3], [1, 2, 3]):
+    for scope in (within(1), within(2, 3), within(1, 2, 3)):
         first = contract.search(postgres, "word1 word2 word3 word3", scope, 50)
         second = contract.search(left, "word1 word2 word3 word3", scope, 50)
         assert first.ids.tolist() == second.ids.tolist()
