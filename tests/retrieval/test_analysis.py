@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.analysis import MAX_TERM, STOP_WORDS, analyse, analyser_hash, fold
+from retrieval.analysis import (
+    MAX_TERM,
+    STOP_WORDS,
+    analyse,
+    analyser_hash,
+    fold,
+    needed,
+    phrase,
+    variants,
+)
+from retrieval.languages import RULES, rules_of
 
 
 @pytest.mark.parametrize(
@@ -41,6 +51,9 @@ def test_words(text: str, terms: list[str]) -> None:
         ("all-MiniLM-L6-v2", ["all-minilm-l6-v2", "minilm", "l6", "v2"]),
         ("v2.1.0.", ["v2.1.0", "v2", "1", "0"]),
         ("<jane.doe@example.org>", ["jane.doe@example.org", "jane", "doe", "exampl", "org"]),
+        ("John 3:16", ["john", "3:16", "3", "16"]),
+        ("at 10:30: a ratio:", ["10:30", "10", "30", "ratio"]),
+        ("jane+news@example.org a+b", ["jane+news@example.org", "jane", "news", "exampl", "org", "b"]),
         ("C++, C# and F#.", ["c++", "c", "c#", "c", "f#", "f"]),
         ("C++20", ["c", "20"]),
         ("std::vector<int>", ["std::vector", "std", "vector", "int"]),
@@ -66,6 +79,9 @@ def test_identifiers_whole_and_in_parts(text: str, terms: list[str]) -> None:
         ("ﾃｽﾄ", ["テス", "スト"]),
         ("한국어 검색", ["한국", "국어", "검색"]),
         ("ภาษา", ["ภา", "าษ", "ษา"]),
+        ("ພາສາ ភាសា ꦧꦱ", ["ພາ", "າສ", "ສາ", "ភា", "ាស", "សា", "ꦧꦱ"]),
+        ("شُكْرًا أحمد שָׁלוֹם", ["شكرا", "احمد", "שלום"]),
+        ("Ёлка Йод Їжак", ["елка", "йод", "їжак"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
         ("Μηχανή Поиск", ["μηχανη", "поиск"]),
         ("数据、向量。", ["数据", "向量"]),
@@ -135,3 +151,123 @@ def test_threads_agree() -> None:
 def test_the_hash_is_stable_within_a_version() -> None:
     assert analyser_hash() == analyser_hash()
     assert len(analyser_hash()) == 64
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "terms"),
+    [
+        ("de", "Die Häuser, das Haus und Übergrößen", ["haus", "haus", "ubergross"]),
+        ("fr", "L’homme et les nationalités, aujourd'hui", ["homm", "national", "aujourd'hui"]),
+        ("es", "las canciones: ¿qué canción?", ["cancion", "cancion"]),
+        ("it", "dell'università perché", ["univers"]),
+        ("pt", "informações e a informação", ["inform", "inform"]),
+        ("ru", "новый и новая книги, книга", ["нов", "нов", "книг", "книг"]),
+        ("tr", "KITAPLAR kitap, IŞIK ışık", ["kitap", "kitap", "isik", "isik"]),
+        ("pl", "kotów i kot", ["kot", "kot"]),
+        ("hu", "a házból ház", ["haz", "haz"]),
+        ("el", "Οι άνθρωποι, άνθρωπος", ["ανθρωπ", "ανθρωπ"]),
+        ("ar", "كِتَاب كتاب", ["كتاب", "كتاب"]),
+        ("nb", "husene hus", ["hus", "hus"]),
+        ("zh", "数据库 of containers", ["数据", "据库", "contain"]),
+        ("sk", "the running dogs", ["run", "dog"]),
+        ("xx", "the running dogs", ["run", "dog"]),
+    ],
+)
+def test_languages(language: str, text: str, terms: list[str]) -> None:
+    assert analyse(text, language) == terms
+
+
+@pytest.mark.parametrize("language", RULES)
+def test_identifiers_are_the_same_in_every_language(language: str) -> None:
+    assert {"err-4012", "3:16", "v2.1.0", "c++", "jane@example.org"} <= set(
+        analyse("ERR-4012 3:16 v2.1.0 C++ jane@example.org", language)
+    )
+
+
+@given(st.sampled_from(sorted(RULES)), st.text())
+def test_terms_of_every_language_are_short_and_clean(language: str, text: str) -> None:
+    for term in analyse(text, language):
+        assert 0 < len(term) <= MAX_TERM
+        assert not any(character.isspace() or character == "\0" for character in term)
+        term.encode("utf-8")
+
+
+def test_function_words_are_in_lower_case_and_found_as_they_stand() -> None:
+    for rules in RULES.values():
+        assert analyse(" ".join(rules.stop_words), rules.language) == []
+    assert rules_of("nn") is rules_of("no")
+    assert rules_of("") is rules_of("ja") is RULES["en"]
+
+
+@given(st.text())
+def test_in_one_language_a_question_has_the_terms_of_a_text(text: str) -> None:
+    for languages in ([], [""], ["en", ""], ["ja", "en"]):
+        assert variants(text, languages) == [(term,) for term in analyse(text)]
+    assert variants(text, ["de"]) == [(term,) for term in analyse(text, "de")]
+
+
+@given(st.text(), st.lists(st.sampled_from(sorted(RULES)), max_size=4))
+def test_variants_are_terms_of_one_of_the_languages(text: str, languages: list[str]) -> None:
+    terms = {term for language in languages or [""] for term in analyse(text, language)}
+    assert {term for group in variants(text, languages) for term in group} <= terms
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("how did Napoleon die in the wars", [("napoleon",), ("die",), ("war",)]),
+        ("was ist die Hauptstadt der Häuser", [("hauptstadt",), ("haus", "hauser")]),
+        ("war poetry", [("war",), ("poetri", "potry")]),
+        ("war", [("war",)]),
+        ("die", [("die",)]),
+        ("the ERR-4012 of 東京都", [("err-4012",), ("err",), ("4012",), ("東京",), ("京都",)]),
+        ("running run", [("run", "running"), ("run",)]),
+        ("the of was", []),
+    ],
+)
+def test_a_question_is_asked_in_each_language_that_occurs(
+    question: str, found: list[tuple[str, ...]]
+) -> None:
+    assert variants(question, ["en", "de"]) == found
+    assert variants(question, ["de", "", "en"]) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("l'homme libre", "De L’Homme\n  libre!"),
+        ("ERR-4012", "x ERR 4012."),
+        ("to be or not to be", "To be, or not to be: that"),
+        ("cafe", "Café"),
+        ("foo bar", "foo_bar"),
+        ("京都", "東京都"),
+        ("数据库 PostgreSQL", "数据库PostgreSQL"),
+        ("C++", "in C++."),
+        ("a.*b", "A  *B"),
+    ],
+)
+def test_phrases_are_found_whatever_stands_between_their_words(words: str, text: str) -> None:
+    pattern = phrase(words)
+    assert pattern
+    assert pattern.search(fold(text))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [("to be", "to become"), ("running", "run runnings"), ("C", "C++ C#"), ("big cat", "big black cat")],
+)
+def test_phrases_are_exact(words: str, text: str) -> None:
+    pattern = phrase(words)
+    assert pattern
+    assert not pattern.search(fold(text))
+
+
+def test_punctuation_is_no_phrase() -> None:
+    assert phrase("-- ?! _") is None
+
+
+@given(st.sampled_from(["", "de", "fr", "ru", "tr"]), st.text(), st.text(), st.text())
+def test_texts_that_hold_a_phrase_have_the_terms_that_it_needs(
+    language: str, before: str, words: str, behind: str
+) -> None:
+    assert set(needed(words, language)) <= set(analyse(f"{before} {words} {behind}", language))
