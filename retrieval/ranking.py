@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from retrieval import bm25
 from retrieval.analysis import analyse
 from retrieval.embedders import Embedder
-from retrieval.fusion import convex
-from retrieval.protocols import NOTHING, Dense, Lexical, Ranked, Scope
+from retrieval.fusion import Fusion, Strategy
+from retrieval.protocols import NOTHING, Dense, Lexical, Postings, Ranked, Scope
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Hits:
 
     `dense` and `lexical` are all candidates of the arms. `degraded` says that the question could not
     be embedded and its words alone were searched. `milliseconds` has a key for each stage that ran:
-    embed, dense, lexical, fuse.
+    embed, dense, lexical, fuse. `fusion`, `terms` and `postings` are what an explanation is made from.
     """
 
     fused: Ranked
@@ -39,6 +39,9 @@ class Hits:
     lexical: Ranked
     degraded: bool
     milliseconds: Mapping[str, float]
+    fusion: Fusion
+    terms: tuple[str, ...] = ()
+    postings: Postings | None = None
 
     def __len__(self) -> int:
         return len(self.fused)
@@ -55,6 +58,7 @@ class _Arm:
 
     ranked: Ranked = NOTHING
     failed: bool = False
+    postings: Postings | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
@@ -65,7 +69,7 @@ class _Arm:
 
 @dataclass(frozen=True)
 class Retriever:
-    """Hybrid search. `candidates` come from each arm; `weight` is the dense arm's share in the fusion.
+    """Hybrid search. `candidates` come from each arm; `weight` and `strategy` say how they are fused.
 
     `executor` runs both arms of every search, so it needs two threads for each search at a time.
     """
@@ -76,10 +80,18 @@ class Retriever:
     weight: float
     candidates: int
     executor: Executor
+    strategy: Strategy = "convex"
 
-    def search(self, query: str, scope: Scope, k: int) -> Hits:
-        """The `k` best chunks in `scope`. A failing store raises; a failing embedder degrades."""
-        depth, terms = max(k, self.candidates), analyse(query)
+    @property
+    def fusion(self) -> Fusion:
+        return Fusion(self.weight, self.strategy)
+
+    def search(self, query: str, scope: Scope, k: int | None = None) -> Hits:
+        """The `k` best chunks in `scope`, or all that the arms bring back.
+
+        A failing store raises; a failing embedder degrades.
+        """
+        depth, terms = max(k or 0, self.candidates), analyse(query)
         by_meaning = self.executor.submit(self._by_meaning, query, scope, depth)
         by_words = self.executor.submit(self._by_words, terms, scope, depth)
         try:
@@ -87,14 +99,17 @@ class Retriever:
         finally:
             by_words.cancel()  # of use only if the other arm failed before this one began
         fusing = _Arm()
-        fused = convex(dense.ranked, lexical.ranked, self.weight).top(max(k, 0))
+        fused = self.fusion.fuse(dense.ranked, lexical.ranked)
         fusing.done("fuse")
         return Hits(
-            fused,
+            fused if k is None else fused.top(max(k, 0)),
             dense.ranked,
             lexical.ranked,
             dense.failed,
             dense.milliseconds | lexical.milliseconds | fusing.milliseconds,
+            self.fusion,
+            tuple(terms),
+            lexical.postings,
         )
 
     def _by_meaning(self, query: str, scope: Scope, k: int) -> _Arm:
@@ -114,9 +129,8 @@ class Retriever:
         arm = _Arm()
         if not terms:  # only stop words and punctuation
             return arm
-        arm.ranked = bm25.rank(
-            self.lexical.postings(list(dict.fromkeys(terms)), scope), terms, k, scope.chunks
-        )
+        arm.postings = self.lexical.postings(list(dict.fromkeys(terms)), scope)
+        arm.ranked = bm25.rank(arm.postings, terms, k, scope.chunks)
         arm.done("lexical")
         return arm
 

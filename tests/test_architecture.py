@@ -29,7 +29,9 @@ WORK = {
         "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage",
         "placing", "pools", "progress", "providers", "settling",
     },
-    "search": {"answers", "async_bridge", "engine", "redaction", "rendering", "snippets", "warming"},
+    "search": {
+        "answers", "arranging", "async_bridge", "engine", "profiles", "redaction", "rendering", "snippets", "warming",
+    },
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
 }  # fmt: skip
 LAYERS = [

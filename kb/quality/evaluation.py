@@ -25,7 +25,8 @@ from kb.quality.declining import Trial, best_threshold, count, halves
 from kb.quality.scoring import ARMS, Arm, Corpus, figures, score
 from kb.quality.scratch import scratch
 from kb.quality.vector_cache import CachedEmbedder
-from kb.search.engine import default_profile, fetched
+from kb.search.arranging import arranged
+from kb.search.profiles import default_profile
 from retrieval.answering import Finished
 from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.beir import Dataset
@@ -67,6 +68,7 @@ class Ingested:
                 profile.dense_weight,
                 profile.candidates,
                 executor,
+                profile.fusion_strategy,
             )
 
 
@@ -178,13 +180,13 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     """Every question asked of the quoting answerer, which tells how sure it is."""
     asked = list(questions)
     step = progress("Answering", len(asked))
-    answerer = ExtractiveAnswerer(ingested.embedder)
+    answerer, profile = ExtractiveAnswerer(ingested.embedder), default_profile()
     trials = []
     with ingested.retriever() as retriever:
         for question in asked:
-            hits = list(retriever.search(question.text, ingested.scope, default_profile().passages))
-            _, passages = fetched(ingested.user, hits)
-            *_, last = answerer.answer(question.text, passages)
+            hits = list(retriever.search(question.text, ingested.scope))
+            laid = arranged(ingested.user, question.text, hits, profile, profile.passages)
+            *_, last = answerer.answer(question.text, laid.passages)
             if not isinstance(last, Finished) or last.confidence is None:
                 raise TypeError("The quoting answerer ended without its confidence")
             trials.append(Trial(question.id, last.confidence, bool(question.documents)))

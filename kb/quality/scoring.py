@@ -10,7 +10,7 @@ from rank_bm25 import BM25Okapi
 
 from retrieval import bm25, metrics
 from retrieval.analysis import analyse
-from retrieval.fusion import best_per_document, convex
+from retrieval.fusion import best_per_document
 from retrieval.protocols import Ranked, Scope
 from retrieval.ranking import Retriever
 
@@ -72,7 +72,7 @@ def score(
         arms["dense"].rankings[query_id] = corpus.ranking(per_document[0])
         arms["lexical"].rankings[query_id] = corpus.ranking(per_document[1])
         arms["rank_bm25"].rankings[query_id] = corpus.ranking(per_document[2])
-        fused = convex(per_document[0], per_document[1], retriever.weight)
+        fused = retriever.fusion.fuse(per_document[0], per_document[1])
         arms["hybrid"].rankings[query_id] = corpus.ranking(fused)
         done()
     return arms

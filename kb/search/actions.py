@@ -1,12 +1,10 @@
-"""Notes what readers do with answers, and changes how to retrieve."""
+"""Notes what readers do with answers."""
 
 from django.db import transaction
-from django.db.models import Max
 
-from kb.core.auditing import record
 from kb.core.models import Reader, User
 from kb.core.problems import Problem
-from kb.search.models import Answer, Interaction, RetrievalProfile
+from kb.search.models import Answer, Interaction
 
 VERDICTS = (Interaction.Kind.HELPFUL, Interaction.Kind.UNHELPFUL)
 
@@ -29,27 +27,3 @@ def judge(reader: Reader, answer: Answer, kind: str) -> None:
 
 def known(reader: Reader) -> User | None:
     return reader if isinstance(reader, User) else None
-
-
-@transaction.atomic
-def revise_profile(actor: User, draft: RetrievalProfile) -> RetrievalProfile:
-    """Stores `draft`'s settings as the next number of its name, since every query says which row it used.
-
-    What was the default under this name stays it; there is always one.
-    """
-    same = RetrievalProfile.objects.select_for_update().filter(name=draft.name)
-    was_default = any(profile.is_default for profile in same)
-    last = RetrievalProfile.objects.filter(name=draft.name).aggregate(last=Max("number"))["last"]
-    serves = draft.is_default or was_default
-    if serves:
-        RetrievalProfile.objects.filter(is_default=True).update(is_default=False)
-    made = RetrievalProfile.objects.create(
-        name=draft.name,
-        number=(last or 0) + 1,
-        dense_weight=draft.dense_weight,
-        candidates=draft.candidates,
-        passages=draft.passages,
-        is_default=serves,
-    )
-    record(actor, "revise profile", made, dense_weight=made.dense_weight, candidates=made.candidates)
-    return made

@@ -18,8 +18,9 @@ from kb.documents.models import Document
 from kb.documents.reading import page_at
 from kb.indexes import providers
 from kb.indexes.models import EmbeddingModel
-from kb.search.engine import Results, default_profile, search
+from kb.search.engine import Results, search
 from kb.search.models import Answer, Citation, Query
+from kb.search.profiles import default_profile
 from kb.search.redaction import claims, redacted
 from retrieval.answering import Answerer, AnswerEvent, AnswerFailed, Cited, Finished, TextDelta
 from retrieval.answering.extractive import ExtractiveAnswerer

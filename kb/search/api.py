@@ -9,19 +9,30 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from ninja import Query as QueryString
 from ninja import Router
 
 from kb.core import problem_json
-from kb.core.authentication import ASK, READ, READ_OR_ASK, Request
-from kb.core.models import Reader
+from kb.core.authentication import ASK, READ, READ_OR_ASK, Request, signed_in
+from kb.core.models import APIKey, Reader
 from kb.core.problems import Problem, not_found
 from kb.search import answers, engine
 from kb.search.answers import Completed, Event, ShownAnswer, Started
 from kb.search.async_bridge import stream
-from kb.search.models import Answer, Query
-from kb.search.schemas import AnswerOut, AskIn, NewAnswerOut, PassageOut, SearchAddress, SearchIn, SearchOut
+from kb.search.models import Answer, Query, RetrievalProfile
+from kb.search.profiles import may_choose
+from kb.search.schemas import (
+    AnswerOut,
+    AskIn,
+    NewAnswerOut,
+    PassageOut,
+    ProfileOut,
+    SearchAddress,
+    SearchIn,
+    SearchOut,
+)
 from retrieval.answering import Cited, TextDelta
 from retrieval.evidence import Passage
 
@@ -60,13 +71,30 @@ EVENTS = {
 @router.post("/search", auth=READ, response=SearchOut, operation_id="search")
 def search(request: Request, body: SearchIn) -> engine.Results:
     """The passages that match best, in what you may see."""
-    return engine.search(request.auth, body.query, body.collections, body.limit)
+    return engine.search(
+        request.auth, body.query, body.collections, body.limit, profile=body.profile, explain=body.explain
+    )
 
 
 @router.get("/search", auth=READ, response=SearchOut, operation_id="search_by_address")
 def search_by_address(request: Request, which: QueryString[SearchAddress]) -> engine.Results:
     """The same by GET; `collection` may be given several times."""
-    return engine.search(request.auth, which.q, which.collection, which.limit)
+    return engine.search(
+        request.auth, which.q, which.collection, which.limit, profile=which.profile, explain=which.explain
+    )
+
+
+@router.get(
+    "/retrieval-profiles",
+    auth=signed_in(APIKey.Scope.READ),
+    response=list[ProfileOut],
+    operation_id="list_retrieval_profiles",
+)
+def list_profiles(request: Request) -> QuerySet[RetrievalProfile]:
+    """Every version of every retrieval profile, newest first; for those who may look at them."""
+    if not may_choose(request.auth):
+        raise Problem("forbidden", "Only administrators look at the retrieval profiles.", 403)
+    return RetrievalProfile.objects.order_by("name", "-number")
 
 
 @router.post("/ask", auth=ASK, response=NewAnswerOut, operation_id="ask", openapi_extra=EVENTS)

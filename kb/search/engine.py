@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from django.db import Error
@@ -18,10 +18,13 @@ from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
+from kb.search.arranging import Arranged, arranged, within
 from kb.search.models import Query, RetrievalProfile
+from kb.search.profiles import chosen
 from retrieval.evidence import Passage
+from retrieval.explaining import explanations
 from retrieval.protocols import Scope
-from retrieval.ranking import Hit, Hits, Retriever
+from retrieval.ranking import Hits, Retriever
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,8 @@ _arms = ThreadPoolExecutor(max_workers=16, thread_name_prefix="search-arm")
 class Results:
     """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
 
-    `empty_because` is "no_collections" or "no_documents" where nothing could be found at all.
+    `empty_because` is "no_collections" or "no_documents" where nothing could be found at all. `notes` say
+    which step of the profile was left out, and why.
     """
 
     query: Query
@@ -45,19 +49,60 @@ class Results:
     version: str = ""
     empty_because: str = ""
     sources: dict[int, Chunk] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be found, for whom and how."""
+
+    user: Reader
+    question: str
+    collections: Sequence[str] | None
+    limit: int
+    kind: str
+    profile: RetrievalProfile
+    explain: bool
+
+
+@dataclass
+class Stages:
+    """Milliseconds by stage, rounded where they are stored."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    def add(self, took: Mapping[str, float]) -> None:
+        """What ran for each of several index versions counts together."""
+        for stage, milliseconds in took.items():
+            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + milliseconds
+
+    def since_began(self, stage: str) -> None:
+        self.add({stage: (time.perf_counter() - self.began) * 1000})
 
 
 def search(
-    user: Reader, text: str, collections: Sequence[str] | None = None, limit: int = 10, kind: str = "search"
+    user: Reader,
+    text: str,
+    collections: Sequence[str] | None = None,
+    limit: int = 10,
+    kind: str = "search",
+    *,
+    profile: str = "",
+    explain: bool = False,
 ) -> Results:
     """The best passages that `user` may see, in `collections` (slugs) or in all.
 
-    Raises Problem for a question that is empty or too long, an unknown collection, or a database
-    that does not answer.
+    `profile` names a retrieval profile other than the default. With `explain` each passage says why it
+    stands where it stands. Raises Problem for a question that is empty or too long, an unknown
+    collection, a profile that may not be chosen, or a database that does not answer.
     """
+    stages = Stages()
     question = checked(text)
     try:
-        return found(user, question, collections, min(max(limit, 1), MOST_RESULTS), kind)
+        how = chosen(user, profile)
+        wanted = Wanted(user, question, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain)
+        return found(wanted, stages)
     except (Error, psycopg.Error, PoolTimeout) as error:
         logger.exception("A search failed")
         raise Problem(
@@ -81,27 +126,30 @@ def checked(text: str) -> str:
     return question
 
 
-def found(user: Reader, question: str, slugs: Sequence[str] | None, limit: int, kind: str) -> Results:
-    began = time.perf_counter()
-    profile = default_profile()
-    query = Query(kind=kind, user=user if isinstance(user, User) else None, text=question, profile=profile)
-    collections = visible_collections(user, slugs)
+def found(wanted: Wanted, stages: Stages) -> Results:
+    user = wanted.user if isinstance(wanted.user, User) else None
+    query = Query(kind=wanted.kind, user=user, text=wanted.question, profile=wanted.profile)
+    collections = visible_collections(wanted.user, wanted.collections)
+    stages.since_began("normalise")
     if not collections:
-        return finished(Results(query, (), empty_because="no_collections"), {}, began)
-    ranked: list[tuple[Hit, IndexVersion]] = []
-    stages: dict[str, float] = {}
-    for version, hits in by_version(question, collections, profile, limit):
+        return finished(Results(query, (), empty_because="no_collections"), stages)
+    searched = list(by_version(wanted, collections))
+    for version, hits in searched:
         query.version = version
         query.degraded = DEGRADED if hits.degraded else query.degraded
-        ranked += [(hit, version) for hit in hits]
-        stages |= {stage: stages.get(stage, 0) + took for stage, took in hits.milliseconds.items()}
-    ranked.sort(key=lambda pair: (-pair[0].score, pair[0].chunk_id))
-    fetching = time.perf_counter()
-    sources, passages = fetched(user, [hit for hit, _ in ranked[:limit]])
-    stages["fetch"] = (time.perf_counter() - fetching) * 1000
+        stages.add(hits.milliseconds)
+    ranked = sorted((hit for _, hits in searched for hit in hits), key=lambda hit: (-hit.score, hit.chunk_id))
+    laid = arranged(wanted.user, wanted.question, ranked, wanted.profile, wanted.limit)
+    stages.add(laid.milliseconds)
+    passages = laid.passages
+    if wanted.kind == Query.Kind.ASK:
+        passages = within(passages, wanted.profile.context_tokens)
+    if wanted.explain:
+        passages = explained(passages, laid, [hits for _, hits in searched])
     empty = "" if passages or Document.objects.filter(collection__in=collections).exists() else "no_documents"
     version_name = str(query.version) if query.version else ""
-    return finished(Results(query, passages, query.degraded, version_name, empty, sources), stages, began)
+    results = Results(query, passages, query.degraded, version_name, empty, laid.rows, laid.notes)
+    return finished(results, stages)
 
 
 def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
@@ -118,57 +166,48 @@ def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     return sorted(chosen.values())
 
 
-def by_version(
-    question: str, collections: Sequence[int], profile: RetrievalProfile, limit: int
-) -> Iterable[tuple[IndexVersion, Hits]]:
+def by_version(wanted: Wanted, collections: Sequence[int]) -> Iterator[tuple[IndexVersion, Hits]]:
     """Each index is searched in its own space, by the version that is live now."""
     for index, collection_ids in by_index(collections).items():
         version = index.live_version
         if version is not None:
-            yield version, retriever(version, profile).search(question, Scope(tuple(collection_ids)), limit)
+            arms = retriever(version, wanted.profile, wanted.limit)
+            yield version, arms.search(wanted.question, Scope(tuple(collection_ids)))
 
 
-def retriever(version: IndexVersion, profile: RetrievalProfile) -> Retriever:
+def retriever(version: IndexVersion, profile: RetrievalProfile, limit: int = 0) -> Retriever:
     return Retriever(
         PostgresDense(version),
         PostgresLexical(version.chunking_id),
         providers.embedder(version.model),
         weight=profile.dense_weight,
-        candidates=profile.candidates,
+        candidates=max(profile.candidates, limit),
         executor=_arms,
+        strategy=profile.fusion_strategy,
     )
 
 
-def default_profile() -> RetrievalProfile:
-    return RetrievalProfile.objects.get_or_create(is_default=True, defaults={"name": "Default"})[0]
-
-
-def fetched(user: Reader, hits: Sequence[Hit]) -> tuple[dict[int, Chunk], tuple[Passage, ...]]:
-    """The rows of the hits, permission checked once more; what has gone meanwhile is left out."""
-    visible = Chunk.objects.visible_to(user).select_related("document", "revision").defer("revision__text")
-    rows = {chunk.pk: chunk for chunk in visible.filter(pk__in=[hit.chunk_id for hit in hits])}
-    return rows, tuple(passage(hit, rows[hit.chunk_id]) for hit in hits if hit.chunk_id in rows)
-
-
-def passage(hit: Hit, chunk: Chunk) -> Passage:
-    return Passage(
-        chunk_id=chunk.pk,
-        document_id=str(chunk.document_id),
-        title=chunk.document.title,
-        heading_path=tuple(chunk.heading_path),
-        text=chunk.text,
-        start=chunk.start,
-        page=chunk.page,
-        score=hit.score,
-        dense_score=hit.dense_score,
-        lexical_score=hit.lexical_score,
+def explained(passages: Sequence[Passage], laid: Arranged, searched: Sequence[Hits]) -> tuple[Passage, ...]:
+    """The passages with the reasons for their places, which are those of their best chunks."""
+    chunks = [passage.chunk_id for passage in passages]
+    reasons = {chunk: reason for hits in searched for chunk, reason in explanations(hits, chunks).items()}
+    return tuple(
+        replace(
+            passage,
+            explanation=replace(
+                reasons[passage.chunk_id],
+                boosts=laid.boosts.get(passage.chunk_id, ()),
+                reranked=laid.reranked.get(passage.chunk_id),
+            ),
+        )
+        for passage in passages
     )
 
 
-def finished(results: Results, stages: dict[str, float], began: float) -> Results:
+def finished(results: Results, stages: Stages) -> Results:
     """Records the query with the time that each stage took."""
-    total = (time.perf_counter() - began) * 1000
-    results.query.stages = {stage: round(took, 2) for stage, took in (stages | {"total": total}).items()}
+    stages.since_began("total")
+    results.query.stages = {stage: round(took, 2) for stage, took in stages.milliseconds.items()}
     results.query.results = len(results.passages)
     results.query.save()
     return results

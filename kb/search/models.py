@@ -1,26 +1,83 @@
 """Retrieval profiles, the questions asked, the answers given, their citations, and what readers did."""
 
 import uuid
-from typing import Self
+from typing import Any, Self, cast
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from kb.core.models import Collection, Reader
 from kb.documents.models import Document, DocumentRevision
 from kb.indexes.models import IndexVersion
+from retrieval.fusion import Strategy
+
+
+def between(least: float, most: float) -> list[Any]:
+    return [MinValueValidator(least), MaxValueValidator(most)]
 
 
 class RetrievalProfile(models.Model):
-    """How to retrieve; changing one makes a new row, and every query records which it used."""
+    """How to retrieve. A row never changes, since past queries refer to it: kb.search.profiles makes the next one."""
+
+    class Fusing(models.TextChoices):
+        CONVEX = "convex", "Convex combination of normalised scores"
+        RECIPROCAL_RANK = "reciprocal_rank", "Reciprocal rank fusion"
+        LEARNED = "learned", "Convex combination with a learned weight"
 
     name = models.CharField(max_length=100)
     number = models.PositiveIntegerField(default=1)
-    dense_weight = models.FloatField(default=0.8)
-    candidates = models.PositiveIntegerField(default=100, help_text="passages taken from each arm")
-    passages = models.PositiveIntegerField(default=8, help_text="passages given to the answer")
+    strategy = models.CharField(
+        max_length=20, choices=Fusing, default=Fusing.CONVEX, help_text="how both arms become one ranking"
+    )
+    dense_weight = models.FloatField(
+        validators=between(0, 1), default=0.8, help_text="1: by meaning alone; 0: by words alone"
+    )
+    learned_from = models.JSONField(
+        default=dict, blank=True, help_text="the judged questions that the weight was learned from"
+    )
+    candidates = models.PositiveIntegerField(
+        validators=between(1, 1000), default=100, help_text="passages taken from each arm"
+    )
+    reranker = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="a sentence-transformers CrossEncoder, by name or folder; none where empty",
+    )
+    rerank_candidates = models.PositiveIntegerField(
+        validators=between(1, 200), default=30, help_text="passages given to the reranker"
+    )
+    rerank_milliseconds = models.PositiveIntegerField(
+        validators=between(1, 10000), default=200, help_text="how long it may take"
+    )
+    diversity = models.FloatField(
+        validators=between(0, 1),
+        default=1.0,
+        help_text="lambda of maximal marginal relevance; 1: relevance alone counts",
+    )
+    collapse_duplicates = models.BooleanField(default=True, help_text="show near-identical passages once")
+    merge_adjacent = models.BooleanField(default=True, help_text="join hits that follow each other")
+    widen_to_section = models.BooleanField(default=False, help_text="show what stands around a hit, too")
+    group_by_document = models.BooleanField(default=False, help_text="keep a document's passages together")
+    title_boost = models.FloatField(
+        validators=between(0, 10),
+        default=0.0,
+        help_text="how much more a hit counts whose title has all words of the question",
+    )
+    recency_boost = models.FloatField(
+        validators=between(0, 10), default=0.0, help_text="how much more a hit of today counts"
+    )
+    recency_days = models.PositiveIntegerField(
+        validators=between(1, 36500), default=180, help_text="after so many days half of that is left"
+    )
+    passages = models.PositiveIntegerField(
+        validators=between(1, 100), default=8, help_text="passages given to the answer"
+    )
+    context_tokens = models.PositiveIntegerField(
+        validators=between(100, 200000), default=3000, help_text="tokens that they may have together"
+    )
     is_default = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -30,10 +87,26 @@ class RetrievalProfile(models.Model):
             models.UniqueConstraint(
                 fields=["is_default"], condition=models.Q(is_default=True), name="one_default_profile"
             ),
+            models.CheckConstraint(
+                condition=models.Q(dense_weight__gte=0, dense_weight__lte=1), name="profile_weight_in_range"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(diversity__gte=0, diversity__lte=1), name="profile_diversity_in_range"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Only a new row; what is the default is moved by an update of that alone."""
+        if not self._state.adding:
+            raise TypeError(f"The retrieval profile {self} never changes: make the next one.")
+        super().save(*args, **kwargs)
+
+    @property
+    def fusion_strategy(self) -> Strategy:
+        return cast(Strategy, self.strategy)
 
 
 class QueryQuerySet(models.QuerySet["Query"]):

@@ -1,0 +1,143 @@
+"""Retrieval profiles: which one serves, who may choose another, and how a changed one is made.
+
+A row is never changed, because every query says which one it used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Avg, Count, FloatField, Q
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+
+from kb.core.auditing import record
+from kb.core.models import Reader, User
+from kb.core.problems import Problem, not_found
+from kb.search.models import Query, RetrievalProfile
+
+SETTINGS = (
+    "strategy", "dense_weight", "learned_from", "candidates", "reranker", "rerank_candidates", "rerank_milliseconds",
+    "diversity", "collapse_duplicates", "merge_adjacent", "widen_to_section", "group_by_document", "title_boost",
+    "recency_boost", "recency_days", "passages", "context_tokens",
+)  # fmt: skip
+
+
+def default_profile() -> RetrievalProfile:
+    return RetrievalProfile.objects.get_or_create(is_default=True, defaults={"name": "Default"})[0]
+
+
+def may_choose(reader: Reader) -> bool:
+    """Whoever may look at the profiles may also try them."""
+    return reader.has_perm("search.view_retrievalprofile")
+
+
+def chosen(reader: Reader, name: str) -> RetrievalProfile:
+    """The default without a name; else the newest of that name, or the one with that name and number.
+
+    Raises Problem where the reader may not choose, or there is none.
+    """
+    if not name:
+        return default_profile()
+    if not may_choose(reader):
+        raise Problem("forbidden", "You may not choose a retrieval profile: leave it out.", 403)
+    base, _, number = name.rpartition(" ")
+    named = RetrievalProfile.objects.filter(name=name).order_by("-number").first()
+    if named is None and base and number.isdecimal() and number.isascii() and len(number) < 10:
+        named = RetrievalProfile.objects.filter(name=base, number=int(number)).first()
+    if named is None:
+        raise not_found("retrieval profile")
+    return named
+
+
+def settings_of(profile: RetrievalProfile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in SETTINGS}
+
+
+@transaction.atomic
+def revise_profile(actor: User | None, draft: RetrievalProfile) -> RetrievalProfile:
+    """Stores `draft`'s settings as the next number of its name.
+
+    What was the default under this name stays it, and `is_default` makes it so; there is always one.
+    Raises Problem for settings that no search can follow.
+    """
+    # All of them, in one order: whoever else makes one, or another default, comes before or after.
+    rows = list(RetrievalProfile.objects.select_for_update().order_by("pk"))
+    same = [row for row in rows if row.name == draft.name]
+    serves = draft.is_default or any(row.is_default for row in same)
+    number = max((row.number for row in same), default=0) + 1
+    made = RetrievalProfile(name=draft.name, number=number, is_default=serves, **settings_of(draft))
+    check(made)
+    if serves:
+        RetrievalProfile.objects.filter(is_default=True).update(is_default=False)
+    made.save()
+    before = max(same, key=lambda row: row.number, default=None)
+    changed = {label: after for label, _, after in differences(before, made)} if before else settings_of(made)
+    record(actor, "revise profile", made, **changed)
+    return made
+
+
+def check(draft: RetrievalProfile) -> None:
+    """Raises Problem with the first thing that is wrong."""
+    try:
+        draft.full_clean(validate_constraints=False)
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise Problem("invalid", f"{field}: {messages[0]}", field=field) from error
+    learned = draft.strategy == RetrievalProfile.Fusing.LEARNED
+    if learned and draft.learned_from.get("weight") != draft.dense_weight:
+        raise Problem(
+            "invalid",
+            "This weight was not learned: choose the convex combination, or learn one with "
+            "`manage.py tune-fusion --apply`.",
+            field="strategy",
+        )
+
+
+@transaction.atomic
+def make_default(actor: User, profile: RetrievalProfile) -> None:
+    """Searches use it from now on."""
+    list(RetrievalProfile.objects.select_for_update().order_by("pk"))
+    RetrievalProfile.objects.filter(is_default=True).update(is_default=False)
+    RetrievalProfile.objects.filter(pk=profile.pk).update(is_default=True)
+    record(actor, "make profile default", profile)
+
+
+def differences(one: RetrievalProfile, other: RetrievalProfile) -> list[tuple[str, Any, Any]]:
+    """Field, value in the one, value in the other, for each setting in which they differ."""
+    return [
+        (name, getattr(one, name), getattr(other, name))
+        for name in SETTINGS
+        if getattr(one, name) != getattr(other, name)
+    ]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the queries tell that used a profile; milliseconds are a mean, None where there are none."""
+
+    profile: RetrievalProfile
+    queries: int
+    without_result: int
+    degraded: int
+    milliseconds: float | None
+
+
+def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
+    """What became of the queries with each, over all readers: nothing of what was asked is in it."""
+    counted = (
+        Query.objects.filter(profile__in=profiles)
+        .order_by()
+        .values("profile")
+        .annotate(
+            queries=Count("pk"),
+            without_result=Count("pk", filter=Q(results=0)),
+            degraded=Count("pk", filter=~Q(degraded="")),
+            milliseconds=Avg(Cast(KT("stages__total"), FloatField())),
+        )
+    )
+    by_profile = {row.pop("profile"): row for row in counted}
+    none = {"queries": 0, "without_result": 0, "degraded": 0, "milliseconds": None}
+    return [Use(profile, **by_profile.get(profile.pk, none)) for profile in profiles]

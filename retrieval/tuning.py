@@ -1,0 +1,150 @@
+"""The weight of the dense arm, learned from judged questions, and whether that is more than chance.
+
+Cross-validation over questions: the weight that is best for the others is judged on those held out. The
+interval of the mean gain is a bootstrap's over questions, as in Sakai (2006), "Evaluating Evaluation
+Metrics based on the Bootstrap", SIGIR.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.fusion import Fusion
+from retrieval.metrics import Judgements, ndcg
+from retrieval.protocols import Ranked
+
+WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
+FOLDS = 5
+LEAST_QUESTIONS = 50
+CUT = 10
+SAMPLES = 5_000
+SEED = 20_240_501
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What judged questions say of the weight.
+
+    `by_weight` is nDCG@10 of each. `gain` is how much better than with `current` the held-out questions
+    are ranked with a weight that was chosen without them; `refusal` says why `best` is not to be used,
+    or is empty.
+    """
+
+    questions: int
+    current: float
+    best: float
+    by_weight: Mapping[float, Interval]
+    fold_weights: tuple[float, ...]
+    gain: Interval
+    refusal: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One question: its documents as each arm ranks them, their names by number, and the judgements."""
+
+    dense: Ranked
+    lexical: Ranked
+    names: Sequence[str]
+    judgements: Judgements
+
+
+def tune(questions: Sequence[Judged], current: float, weights: Sequence[float] = WEIGHTS) -> Tuning:
+    """Raises ValueError where no question has a relevant document."""
+    judged = [question for question in questions if any(grade > 0 for grade in question.judgements.values())]
+    if not judged:
+        raise ValueError("None of the questions has a document that was judged relevant")
+    return tuned(worth(judged, [*weights, current]), tuple(weights), current)
+
+
+def worth(questions: Sequence[Judged], weights: Sequence[float]) -> NDArray[np.float64]:
+    """(questions, weights): nDCG@10 of the fused ranking of documents."""
+    return np.array([[ndcg_at(question, weight) for weight in weights] for question in questions])
+
+
+def ndcg_at(question: Judged, weight: float) -> float:
+    fused = Fusion(weight).fuse(question.dense, question.lexical).top(CUT)
+    return ndcg([question.names[number] for number in fused.ids.tolist()], question.judgements, CUT)
+
+
+def tuned(found: NDArray[np.float64], weights: tuple[float, ...], current: float) -> Tuning:
+    """The decision; the last column of `found` is of the current weight."""
+    table, now = found[:, :-1], found[:, -1]
+    chosen, gains = held_out(table, now, weights, current)
+    best = choice(table, weights, current)
+    gain = interval(gains)
+    return Tuning(
+        questions=len(table),
+        current=current,
+        best=best,
+        by_weight={weight: interval(table[:, place]) for place, weight in enumerate(weights)},
+        fold_weights=chosen,
+        gain=gain,
+        refusal=refusal(len(table), best, current, gain),
+    )
+
+
+def held_out(
+    table: NDArray[np.float64], now: NDArray[np.float64], weights: Sequence[float], current: float
+) -> tuple[tuple[float, ...], NDArray[np.float64]]:
+    """The weight that each fold's others choose, and what it gains each question of the fold, (questions,)."""
+    places = list(range(len(table)))
+    random.Random(SEED).shuffle(places)  # noqa: S311  # folds, not a secret
+    chosen: list[float] = []
+    gains = np.zeros(len(table))
+    for fold in range(min(FOLDS, len(places))):
+        out = places[fold::FOLDS]
+        others = sorted(set(places) - set(out))
+        weight = choice(table[others], weights, current) if others else current
+        chosen.append(weight)
+        if weight != current:
+            gains[out] = table[out, list(weights).index(weight)] - now[out]
+    return tuple(chosen), gains
+
+
+def choice(table: NDArray[np.float64], weights: Sequence[float], current: float) -> float:
+    """The weight of the highest mean; among equals the one nearest to the current one."""
+    means = table.mean(axis=0)
+    return min(zip(weights, means, strict=True), key=lambda one: (-round(one[1], 9), abs(one[0] - current)))[
+        0
+    ]
+
+
+def interval(values: NDArray[np.float64]) -> Interval:
+    """Percentile bootstrap over the questions, seeded."""
+    chance = np.random.default_rng(SEED)
+    means = [
+        values[chance.integers(0, len(values), (500, len(values)))].mean(axis=1)
+        for _ in range(SAMPLES // 500)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def refusal(questions: int, best: float, current: float, gain: Interval) -> str:
+    """Why the profile is to stay as it is, or nothing."""
+    if questions < LEAST_QUESTIONS:
+        return (
+            f"{questions} judged questions are too few to tell a better weight from a lucky one: "
+            f"at least {LEAST_QUESTIONS} are needed."
+        )
+    if best == current:
+        return f"The weight {current:g} is the best already."
+    if gain.low <= 0:
+        return (
+            f"On held-out questions the gain in nDCG@10 is {gain.mean:+.4f}, with a 95 % interval from "
+            f"{gain.low:+.4f} to {gain.high:+.4f}: that may be chance."
+        )
+    return ""
