@@ -4,11 +4,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kb.documents.models import Chunk, Chunking, Document, DocumentRevision, text_hash
+from django.db.models import F
+
+from kb.documents.models import (
+    Chunk,
+    Chunking,
+    CollectionLanguage,
+    Document,
+    DocumentRevision,
+    text_hash,
+)
 from kb.documents.signals import NewChunk, chunks_changed
 from retrieval.analysis import analyse
 from retrieval.chunking import ChunkSettings, ChunkSpan, chunk, render
 from retrieval.embedders.local import default_tokenizer
+from retrieval.languages import rules_of
 from retrieval.spans import Heading, LoadedText, Page
 
 Identity = tuple[bytes, int, bytes]
@@ -54,14 +64,21 @@ def cut(revision: DocumentRevision, chunking: Chunking, title: str) -> list[Piec
 def write(document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]) -> int:
     """Inside the caller's transaction: makes the document's chunks of this chunking be `pieces`.
 
-    Returns how many of them it had already.
+    Returns how many of them it had already. Those of a revision in another language have other terms, so
+    they are not kept.
     """
+    note_language(document.collection_id, revision.language)
+    stored = Chunk.objects.filter(document=document, chunking=chunking).annotate(
+        language=F("revision__language")
+    )
     before = {
         (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash)): old
-        for old in Chunk.objects.filter(document=document, chunking=chunking).defer("text")
+        for old in stored.defer("text")
+        if rules_of(old.language) is rules_of(revision.language)
     }
     wanted = {piece.identity for piece in pieces}
-    Chunk.objects.filter(pk__in=[old.pk for key, old in before.items() if key not in wanted]).delete()
+    kept_ids = [old.pk for key, old in before.items() if key in wanted]
+    Chunk.objects.filter(document=document, chunking=chunking).exclude(pk__in=kept_ids).delete()
     kept, added = [], []
     for ordinal, piece in enumerate(pieces):
         old = before.get(piece.identity)
@@ -78,6 +95,14 @@ def write(document: Document, revision: DocumentRevision, chunking: Chunking, pi
     return len(kept)
 
 
+def note_language(collection_id: int, language: str) -> None:
+    """Has questions be analysed in this language, too."""
+    known = CollectionLanguage.objects.filter(collection=collection_id, language=language)
+    if not known.exists():
+        noted = CollectionLanguage(collection_id=collection_id, language=language)
+        CollectionLanguage.objects.bulk_create([noted], ignore_conflicts=True)
+
+
 def place(chunk_row: Chunk, revision: DocumentRevision, ordinal: int, span: ChunkSpan) -> None:
     chunk_row.revision, chunk_row.ordinal = revision, ordinal
     chunk_row.start, chunk_row.end, chunk_row.page = span.start, span.end, span.page
@@ -87,7 +112,7 @@ def place(chunk_row: Chunk, revision: DocumentRevision, ordinal: int, span: Chun
 def new_chunk(
     document: Document, revision: DocumentRevision, chunking: Chunking, ordinal: int, piece: Piece
 ) -> NewChunk:
-    terms = analyse(piece.rendered)
+    terms = analyse(piece.rendered, revision.language)
     row = Chunk(
         document=document,
         chunking=chunking,

@@ -2,11 +2,13 @@
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -80,6 +82,13 @@ class Document(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
     title = models.CharField(max_length=500)
+    tags = ArrayField(
+        models.CharField(max_length=50),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="in lower case, one word each",
+    )
     filename = models.CharField(max_length=255)
     state = models.CharField(max_length=12, choices=State, default=State.QUEUED, db_index=True)
     error_code = models.CharField(max_length=30, blank=True)
@@ -131,6 +140,7 @@ class Document(models.Model):
                 name="document_queue",
                 condition=models.Q(state__in=["queued", "parsing"], paused=False),
             ),
+            GinIndex(fields=["tags"], name="document_tags"),
         ]
 
     def __str__(self) -> str:
@@ -183,6 +193,34 @@ class DocumentRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document} (revision {self.number})"
+
+
+class CollectionLanguageQuerySet(models.QuerySet["CollectionLanguage"]):
+    def among(self, collection_ids: Iterable[int]) -> list[str]:
+        """The languages (ISO 639-1, empty: unknown) of the texts in these collections, in order."""
+        found = self.filter(collection__in=list(collection_ids)).order_by("language")
+        return list(found.values_list("language", flat=True).distinct())
+
+
+class CollectionLanguage(models.Model):
+    """A language that some text of the collection was analysed in; it stays when that text goes.
+
+    A question is analysed in each of them, which is asked for with every search: so few rows are read
+    instead of all documents.
+    """
+
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="languages")
+    language = models.CharField(max_length=10, blank=True)
+
+    objects = CollectionLanguageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["collection", "language"], name="one_collection_language")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.collection}: {self.language or 'unknown'}"
 
 
 class DocumentStage(models.Model):
