@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from retrieval import bm25
-from retrieval.analysis import analyse
+from retrieval.analysis import Variants, variants
 from retrieval.embedders import Embedder
 from retrieval.fusion import Fusion, Strategy
 from retrieval.protocols import NOTHING, Dense, Lexical, Postings, Ranked, Scope
+from retrieval.variants import merged, terms_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class Hits:
 
     `dense` and `lexical` are all candidates of the arms. `degraded` says that the question could not
     be embedded and its words alone were searched. `milliseconds` has a key for each stage that ran:
-    embed, dense, lexical, fuse. `fusion`, `terms` and `postings` are what an explanation is made from.
+    embed, dense, lexical, fuse. `fusion`, `terms` and
+    `postings` (of whose entries `terms` are names) are what an explanation is made from.
     """
 
     fused: Ranked
@@ -58,6 +60,7 @@ class _Arm:
 
     ranked: Ranked = NOTHING
     failed: bool = False
+    terms: Sequence[str] = ()
     postings: Postings | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
@@ -86,14 +89,15 @@ class Retriever:
     def fusion(self) -> Fusion:
         return Fusion(self.weight, self.strategy)
 
-    def search(self, query: str, scope: Scope, k: int | None = None) -> Hits:
+    def search(self, query: str, scope: Scope, k: int | None = None, languages: Iterable[str] = ()) -> Hits:
         """The `k` best chunks in `scope`, or all that the arms bring back.
 
-        A failing store raises; a failing embedder degrades.
+        `languages` (ISO 639-1) are those that the texts in the scope were analysed in, English where none is
+        named. A failing store raises; a failing embedder degrades.
         """
-        depth, terms = max(k or 0, self.candidates), analyse(query)
+        depth, words = max(k or 0, self.candidates), variants(query, languages)
         by_meaning = self.executor.submit(self._by_meaning, query, scope, depth)
-        by_words = self.executor.submit(self._by_words, terms, scope, depth)
+        by_words = self.executor.submit(self._by_words, words, scope, depth)
         try:
             dense, lexical = by_meaning.result(), by_words.result()
         finally:
@@ -108,7 +112,7 @@ class Retriever:
             dense.failed,
             dense.milliseconds | lexical.milliseconds | fusing.milliseconds,
             self.fusion,
-            tuple(terms),
+            tuple(lexical.terms),
             lexical.postings,
         )
 
@@ -125,12 +129,12 @@ class Retriever:
         arm.done("dense")
         return arm
 
-    def _by_words(self, terms: Sequence[str], scope: Scope, k: int) -> _Arm:
+    def _by_words(self, words: Sequence[Variants], scope: Scope, k: int) -> _Arm:
         arm = _Arm()
-        if not terms:  # only stop words and punctuation
+        if not words:  # only stop words and punctuation
             return arm
-        arm.postings = self.lexical.postings(list(dict.fromkeys(terms)), scope)
-        arm.ranked = bm25.rank(arm.postings, terms, k, scope.chunks)
+        arm.postings, arm.terms = merged(self.lexical.postings(terms_of(words), scope), words)
+        arm.ranked = bm25.rank(arm.postings, arm.terms, k, scope.chunks)
         arm.done("lexical")
         return arm
 

@@ -106,7 +106,7 @@ def make_default(actor: User, profile: RetrievalProfile) -> None:
 
 
 def differences(one: RetrievalProfile, other: RetrievalProfile) -> list[tuple[str, Any, Any]]:
-    """Field, value in the one, value in the other, for each setting in which they differ."""
+    """Field, value in the one, value in the other, of each setting in which they differ."""
     return [
         (name, getattr(one, name), getattr(other, name))
         for name in SETTINGS
@@ -138,6 +138,8 @@ def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
             milliseconds=Avg(Cast(KT("stages__total"), FloatField())),
         )
     )
-    by_profile = {row.pop("profile"): row for row in counted}
-    none = {"queries": 0, "without_result": 0, "degraded": 0, "milliseconds": None}
-    return [Use(profile, **by_profile.get(profile.pk, none)) for profile in profiles]
+    numbers = {
+        row["profile"]: (row["queries"], row["without_result"], row["degraded"], row["milliseconds"])
+        for row in counted
+    }
+    return [Use(profile, *numbers.get(profile.pk, (0, 0, 0, None))) for profile in profiles]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.fusion import best_per_document, convex, reciprocal_rank
+from retrieval.fusion import STRATEGIES, Fusion, Strategy, best_per_document, convex, reciprocal_rank
 from retrieval.protocols import NOTHING, Ranked
 
 
@@ -75,3 +75,31 @@ def test_best_per_document_keeps_the_first_of_each() -> None:
     found = best_per_document(ranked({1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6}), {1: 70, 2: 50, 3: 70, 4: 60})
     assert found.ids.tolist() == [70, 50, 60]
     assert found.scores.tolist() == [0.9, 0.8, 0.6]
+
+
+@given(COSINES, BM25S, st.floats(0, 1), st.sampled_from(STRATEGIES))
+def test_every_strategy_scores_from_0_to_1(
+    dense: Ranked, lexical: Ranked, weight: float, strategy: Strategy
+) -> None:
+    found = Fusion(weight, strategy).fuse(dense, lexical)
+    assert set(found.ids.tolist()) == set(dense.ids.tolist()) | set(lexical.ids.tolist())
+    assert all(-1e-9 <= score <= 1 + 1e-9 for score in found.scores.tolist())
+
+
+@given(COSINES, BM25S, st.floats(0, 1))
+def test_ranks_alone_give_the_order_of_reciprocal_rank_fusion(
+    dense: Ranked, lexical: Ranked, weight: float
+) -> None:
+    found, plain = Fusion(weight, "reciprocal_rank").fuse(dense, lexical), reciprocal_rank([dense, lexical])
+    assert as_dict(found) == pytest.approx({chunk: score * 61 / 2 for chunk, score in as_dict(plain).items()})
+
+
+def test_a_learned_weight_fuses_as_one_that_was_chosen() -> None:
+    dense, lexical = ranked({1: 0.6, 2: 0.2}), ranked({2: 8.0, 3: 4.0})
+    learned, chosen = Fusion(0.3, "learned").fuse(dense, lexical), convex(dense, lexical, 0.3)
+    assert as_dict(learned) == as_dict(chosen)
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ValueError, match="strategy"):
+        Fusion(0.5, "sum")  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ class RetrievalProfileAdmin(Admin[RetrievalProfile]):
             "opts": self.model._meta,
             "title": f"{one} and {other}",
             "differences": [
-                (RetrievalProfile._meta.get_field(name).verbose_name, before, after)
+                (name.replace("_", " "), before, after)
                 for name, before, after in profiles.differences(one, other)
             ],
             "uses": profiles.uses([one, other]),
