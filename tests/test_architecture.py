@@ -26,8 +26,8 @@ WORK = {
         "reading", "signals", "sources", "stages", "web",
     },
     "indexes": {
-        "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical", "lineage",
-        "placing", "pools", "progress", "providers", "settling",
+        "arrays", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical",
+        "lineage", "placing", "planning", "pools", "population", "progress", "providers", "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "engine", "profiles", "redaction", "rendering", "snippets", "warming",

@@ -1,54 +1,99 @@
 """The nearest vectors of one index version, behind retrieval's `Dense` protocol."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import Vector
 from psycopg import sql
 
-from kb.indexes import pools
+from kb.indexes import planning, pools
 from kb.indexes.embedding_table import typed
 from kb.indexes.models import IndexVersion
+from kb.indexes.planning import Graph, OneByOne, Plan
+from kb.indexes.population import population
 from retrieval.protocols import NOTHING, Ranked, Scope
 
-MOST_EF_SEARCH = 1000
+# The fence (OFFSET 0) keeps the planner from walking the graph all the same.
+ONE_BY_ONE = (
+    "SELECT chunk_id, 1 - distance FROM (SELECT chunk_id, vector <=> %(vector)s::real[]::{type} AS distance "
+    "FROM {table} WHERE collection_id = ANY(%(collections)s) {among} OFFSET 0) compared "
+    "ORDER BY distance, chunk_id LIMIT {rows}"
+)
+GRAPH = (
+    "SELECT chunk_id, 1 - (vector <=> %(vector)s::real[]::{type}) FROM {table} "
+    "WHERE collection_id = ANY(%(collections)s) ORDER BY vector <=> %(vector)s::real[]::{type} LIMIT {rows}"
+)
+AMONG = "AND chunk_id = ANY(%(chunks)s)"
 
 
 @dataclass(frozen=True)
 class PostgresDense:
-    """Searches the version's HNSW index, the collections' filter inside.
+    """Walks the version's HNSW index or compares one by one, whichever costs less, the permission inside.
 
-    With the iterative scan a filtered search goes on until it has as many rows as were asked for, or
-    has walked past as many vectors as pgvector's `hnsw.max_scan_tuples` allows (20,000 by default).
+    As many come as were asked for, if there are so many: where the walk found fewer, all are compared.
     """
 
     version: IndexVersion
 
     def nearest(self, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
-        if k <= 0 or not scope.collections:
+        if k <= 0 or not scope.collections or (scope.chunks is not None and not len(scope.chunks)):
             return NOTHING
-        literal = Vector(vector).to_text()
-        ef_search = min(max(self.version.hnsw_ef_search, k), MOST_EF_SEARCH)
-        with pools.transaction() as connected:
-            connected.execute(sql.SQL("SET LOCAL hnsw.iterative_scan = relaxed_order"))
-            connected.execute(sql.SQL("SET LOCAL hnsw.ef_search = {}").format(sql.Literal(ef_search)))
-            given = {"vector": literal, "collections": list(scope.collections), "k": k}
-            if scope.chunks is not None:
-                given["chunks"] = scope.chunks.tolist()
-            rows = connected.execute(self.statement(scope), given).fetchall()
-        return ranked(rows)
+        plan = self.plan(scope, k)
+        found = self.found(plan, vector, scope, k)
+        if isinstance(plan, Graph) and len(found) < k:
+            found = self.found(OneByOne(), vector, scope, k)
+        return found.top(k)
 
-    def statement(self, scope: Scope) -> sql.Composed:
-        among = sql.SQL("AND chunk_id = ANY(%(chunks)s)" if scope.chunks is not None else "")
-        return sql.SQL(
-            "SELECT chunk_id, 1 - (vector <=> %(vector)s::{type}) FROM {table} "
-            "WHERE collection_id = ANY(%(collections)s) {among} ORDER BY vector <=> %(vector)s::{type} LIMIT %(k)s"
-        ).format(type=typed(self.version), table=sql.Identifier(self.version.table), among=among)
+    def plan(self, scope: Scope, k: int) -> Plan:
+        known, ef_search = population(self.version), self.version.hnsw_ef_search
+        among = None if scope.chunks is None else len(scope.chunks)
+        if known is None:
+            return planning.blind(among, k, ef_search)
+        return planning.plan(known.total, known.within(scope.collections), among, k, ef_search)
+
+    def found(self, plan: Plan, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
+        with pools.transaction(**settings(plan)) as connected:
+            found = connected.execute(self.statement(plan, scope, k), given(plan, vector, scope), binary=True)
+            ranked = best_first(found.fetchall())
+        if isinstance(plan, Graph) and scope.chunks is not None:
+            kept = np.isin(ranked.ids, scope.chunks, assume_unique=True)
+            return Ranked(ranked.ids[kept], ranked.scores[kept])
+        return ranked
+
+    def statement(self, plan: Plan, scope: Scope, k: int) -> sql.Composed:
+        graph = isinstance(plan, Graph)
+        return sql.SQL(GRAPH if graph else ONE_BY_ONE).format(
+            type=typed(self.version),
+            table=sql.Identifier(self.version.table),
+            among=sql.SQL("" if scope.chunks is None else AMONG),
+            rows=sql.Literal(plan.rows if isinstance(plan, Graph) else k),
+        )
 
 
-def ranked(rows: list[tuple[int, float]]) -> Ranked:
-    """Best first, equal scores by id: a relaxed scan returns rows nearly, not quite, in order."""
+def settings(plan: Plan) -> dict[str, object]:
+    """What makes PostgreSQL's planner do as planned, whatever its statistics are, or before it has any."""
+    if isinstance(plan, OneByOne):
+        return {"enable_seqscan": "on" if plan.most else "off"}
+    return {
+        "enable_seqscan": "off",
+        "enable_sort": "off",
+        "hnsw.iterative_scan": "relaxed_order",
+        "hnsw.ef_search": plan.ef_search,
+        "hnsw.max_scan_tuples": plan.visited,
+    }
+
+
+def given(plan: Plan, vector: NDArray[np.float32], scope: Scope) -> dict[str, Any]:
+    """The statement's parameters."""
+    parameters = {"vector": vector, "collections": np.array(scope.collections, np.int64)}
+    if isinstance(plan, OneByOne) and scope.chunks is not None:
+        parameters["chunks"] = scope.chunks.astype(np.int32)
+    return parameters
+
+
+def best_first(rows: list[tuple[int, float]]) -> Ranked:
+    """Equal scores by id: a relaxed walk gives rows nearly, not quite, in order."""
     if not rows:
         return NOTHING
     ids = np.array([row[0] for row in rows], np.int64)

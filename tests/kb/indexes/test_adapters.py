@@ -9,7 +9,7 @@ from django.db import connection
 
 from kb.core.models import Collection, User
 from kb.documents.models import Chunking
-from kb.indexes import embedding_table, lexical, pools
+from kb.indexes import embedding_table, lexical
 from kb.indexes.dense import PostgresDense
 from kb.indexes.embedding_table import Origin
 from kb.indexes.lexical import PostgresLexical
@@ -83,60 +83,6 @@ class TestPostgresLexical(LexicalContract):
                 Tombstone.objects.create(
                     chunk_id=chunk, chunking_id=lexical.chunking_id, collection_id=collection, length=length
                 )
-
-
-@pytest.fixture
-def thousands(index: Index) -> PostgresDense:
-    """20,000 clustered vectors: collection 1 has most, 2 a tenth, 3 a thousandth."""
-    chance = np.random.default_rng(7)
-    version = IndexVersion.objects.create(
-        index=index,
-        number=9,
-        model=index.live_version.model,
-        chunking=index.live_version.chunking,
-        dimensions=64,
-        state=IndexVersion.State.RETIRED,
-    )
-    centres = chance.normal(size=(200, 64))
-    vectors = centres[chance.integers(0, 200, 20_000)] + 0.6 * chance.normal(size=(20_000, 64))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    shares = np.where(np.arange(20_000) % 1000 == 0, 3, np.where(np.arange(20_000) % 10 == 1, 2, 1))
-    embedding_table.create(version)
-    for first in range(0, 20_000, 5000):
-        keys = [(i + 1, int(shares[i]), b"h") for i in range(first, first + 5000)]
-        embedding_table.write(version, keys, vectors[first : first + 5000], Origin("test", "none", "float32"))
-    with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {version.table}")
-    self = PostgresDense(version)
-    object.__setattr__(self, "vectors", vectors)
-    object.__setattr__(self, "shares", shares)
-    return self
-
-
-def test_filtered_search_is_complete_and_precise(thousands: PostgresDense) -> None:
-    vectors, shares = thousands.vectors, thousands.shares
-    chance = np.random.default_rng(8)
-    for scope, least in ((within(1, 2, 3), 0.97), (within(2), 0.95), (within(3), 0.95)):
-        mine = np.flatnonzero(np.isin(shares, scope.collections))
-        recalls = []
-        for near in vectors[chance.integers(0, 20_000, 30)] + 0.05:
-            query = (near / np.linalg.norm(near)).astype(np.float32)
-            wanted = set((mine[np.argsort(-(vectors[mine] @ query))[:10]] + 1).tolist())
-            found = thousands.nearest(query, scope, 10)
-            assert len(found) == min(10, len(mine))
-            recalls.append(len(wanted & set(found.ids.tolist())) / len(wanted))
-        assert np.mean(recalls) >= least, scope
-
-
-def test_an_unfiltered_search_uses_the_hnsw_index(thousands: PostgresDense) -> None:
-    literal = "[" + ",".join(["0.1"] * 64) + "]"
-    with pools.transaction() as connected:
-        connected.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
-        statement = thousands.statement(within(1, 2, 3)).as_string(connected)
-        plan = connected.execute(
-            "EXPLAIN " + statement, {"vector": literal, "collections": [1, 2, 3], "k": 10}
-        ).fetchall()
-    assert f"{thousands.version.table}_hnsw" in "\n".join(row[0] for row in plan)
 
 
 def test_postgres_and_memory_rank_alike() -> None:

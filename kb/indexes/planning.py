@@ -1,0 +1,57 @@
+"""How the nearest vectors are best looked for, decided from what a filter leaves: along the graph, or one by one."""
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+# What an entry of the graph's candidate list costs, in vectors that are read and compared one by one
+# (pgvector 0.8.5, 384 dimensions of halfvec, all in memory: about 15 and 1.5 µs).
+CANDIDATE = 10
+MOST_EF_SEARCH = 1000  # pgvector's own limit
+MOST_VISITED = 20_000  # pgvector's default, where the sizes are not known
+DEPTH = 2  # so many times as long as the result the list is at least: its end is the less certain part
+TIES = 16  # rows beyond those asked for: which of equal ones are given is for their ids to say
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """All that the filter leaves is compared: exact. `most`: that is more than half of the table."""
+
+    most: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The HNSW graph is walked with a candidate list of `ef_search`, until `rows` came or `visited` were seen."""
+
+    ef_search: int
+    rows: int
+    visited: int
+
+
+Plan: TypeAlias = OneByOne | Graph
+
+
+def plan(total: int, within: int, among: int | None, k: int, ef_search: int) -> Plan:
+    """For the `k` nearest among `total` vectors, of which `within` are in the collections that may be seen.
+
+    `among` is how many chunks the question restricts itself to, None for all: those are picked from the
+    rows that come, the collections inside the walk. Of the graph's candidates a share passes both, so the
+    list is made so much longer that `k` of them pass at once, with a margin of two standard deviations.
+    Where that costs more than to compare all that pass, all are compared. Shares may deceive, as a filter
+    may lie far from the question: the walk ends once it has seen as many vectors as pass.
+    """
+    passing = within if among is None else min(among, within)
+    wanted = k + 2 * math.sqrt(k) + TIES
+    candidates = max(ef_search, DEPTH * k, wanted * total / max(passing, 1))
+    if CANDIDATE * candidates >= passing:
+        return OneByOne(most=2 * passing > total)
+    rows = k + TIES if among is None else math.ceil(wanted * within / passing)
+    return Graph(min(math.ceil(candidates), MOST_EF_SEARCH), rows, passing)
+
+
+def blind(among: int | None, k: int, ef_search: int) -> Plan:
+    """The same where no sizes are known."""
+    if among is not None:
+        return OneByOne()
+    return Graph(min(max(ef_search, DEPTH * k), MOST_EF_SEARCH), k + TIES, MOST_VISITED)
