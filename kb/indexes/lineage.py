@@ -12,7 +12,7 @@ from psycopg import sql
 from kb.documents.models import Chunk
 from kb.indexes.embedding_queue import content_hash
 from kb.indexes.models import Calibration, EmbeddingJob, EmbeddingModel, IndexVersion
-from kb.indexes.placing import index_of
+from kb.indexes.placing import maintained_for
 from retrieval.embedders.calibration import LEAST_COSINE
 
 EXACT = "float32"
@@ -106,11 +106,7 @@ class Lineage:
 
 def lineage(chunk: Chunk) -> Lineage:
     """Reads the card; the caller has checked who may see the chunk."""
-    versions = (
-        IndexVersion.objects.maintained()
-        .filter(index=index_of(chunk.collection), chunking=chunk.chunking_id)
-        .select_related("index", "model")
-    )
+    versions = [each for each in maintained_for(chunk.collection_id) if each.chunking_id == chunk.chunking_id]
     return Lineage(chunk.pk, source(chunk), tuple(vector(chunk, version) for version in versions))
 
 

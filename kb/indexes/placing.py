@@ -3,14 +3,20 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from kb.core.models import Collection
-from kb.indexes.models import Index, IndexedCollection
+from django.db.models.functions import Coalesce
+
+from kb.indexes.models import Index, IndexedCollection, IndexVersion
 
 
-def index_of(collection: Collection) -> Index | None:
-    """The collection's index, or the default one; None before one was made."""
-    placed = IndexedCollection.objects.select_related("index").filter(collection=collection).first()
-    return placed.index if placed else Index.objects.filter(is_default=True).first()
+def maintained_for(collection_id: int) -> list[IndexVersion]:
+    """The versions that the collection's changes reach, of its index or the default one, in one query.
+
+    Each comes with its model, chunking and index. None before an index was made.
+    """
+    placed = IndexedCollection.objects.filter(collection=collection_id).values("index")
+    default = Index.objects.filter(is_default=True).values("pk")
+    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index")
+    return list(versions.filter(index=Coalesce(placed[:1], default[:1])).order_by("pk"))
 
 
 def by_index(collection_ids: Iterable[int]) -> dict[Index, list[int]]:

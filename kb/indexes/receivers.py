@@ -9,8 +9,7 @@ from kb.core.models import Collection
 from kb.documents.models import Chunking, Document
 from kb.documents.signals import NewChunk, chunkings_wanted, chunks_changed
 from kb.indexes import embedding_queue, lexical, settling
-from kb.indexes.models import IndexVersion
-from kb.indexes.placing import index_of
+from kb.indexes.placing import maintained_for
 from kb.indexes.tasks import wake_embedding_on_commit
 
 
@@ -20,8 +19,8 @@ def connect() -> None:
 
 
 def answer_chunkings_wanted(sender: object, *, collection: Collection, **_: Any) -> list[Chunking]:
-    versions = IndexVersion.objects.maintained().filter(index=index_of(collection))
-    return list(Chunking.objects.filter(pk__in=versions.values("chunking")))
+    chunkings = {version.chunking_id: version.chunking for version in maintained_for(collection.pk)}
+    return list(chunkings.values())
 
 
 def take_changed_chunks(
@@ -29,11 +28,15 @@ def take_changed_chunks(
 ) -> None:
     """Writes postings of new chunks, and jobs for all that lack a vector; a trigger has removed those of old ones."""
     lexical.append(chunking.pk, document.collection_id, ((new.chunk.pk, new.terms) for new in added))
-    index = index_of(document.collection)
-    for version in IndexVersion.objects.maintained().filter(index=index, chunking=chunking):
+    complete = True
+    for version in maintained_for(document.collection_id):
+        if version.chunking_id != chunking.pk:
+            continue
         chunks, waiting = embedding_queue.enqueue(version, document, chunking)
-        if index is not None and version.pk == index.live_version_id:
+        if version.pk == version.index.live_version_id:
             settling.begin(document, chunks, waiting)
+            complete = not waiting
         if waiting:
             wake_embedding_on_commit(version.pk)
-    transaction.on_commit(partial(settling.settle, [document.pk]))
+    if complete:  # else whoever embeds the last chunk says so
+        transaction.on_commit(partial(settling.settle, [document.pk]))
