@@ -30,8 +30,8 @@ WORK = {
         "lineage", "placing", "planning", "pools", "population", "progress", "providers", "settling",
     },
     "search": {
-        "answers", "arranging", "async_bridge", "engine", "narrowing", "profiles", "redaction", "rendering", "snippets",
-        "warming",
+        "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
+        "redaction", "rendering", "snippets", "warming",
     },
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
 }  # fmt: skip

@@ -21,11 +21,11 @@ class ArrayDumper(Dumper):
     element_oid: int
     number: str
 
-    def get_key(self, obj: NDArray[Any], format: PyFormat) -> tuple[type, str]:  # noqa: ARG002 (psycopg's name)
-        return self.cls, obj.dtype.str
+    def get_key(self, obj: NDArray[Any], format: PyFormat) -> tuple[type, type]:  # noqa: ARG002 (psycopg's name)
+        return self.cls, obj.dtype.type
 
     def upgrade(self, obj: NDArray[Any], format: PyFormat) -> "ArrayDumper":  # noqa: ARG002 (psycopg's name)
-        return KINDS[obj.dtype.str](self.cls)
+        return KINDS[obj.dtype.type](self.cls)
 
     def dump(self, obj: NDArray[Any]) -> bytes:
         size = np.dtype(self.number).itemsize
@@ -52,7 +52,7 @@ class Reals(ArrayDumper):
     oid, element_oid, number = 1021, 700, ">f4"
 
 
-KINDS: dict[str, type[ArrayDumper]] = {"<i4": Integers, "<i8": BigIntegers, "<f4": Reals}
+KINDS: dict[type, type[ArrayDumper]] = {np.int32: Integers, np.int64: BigIntegers, np.float32: Reals}
 
 
 def register(connected: Connection) -> None:

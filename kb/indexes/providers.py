@@ -57,6 +57,14 @@ def local(model: EmbeddingModel) -> LocalEmbedder:
         return held.embedder
 
 
+def identity(model: EmbeddingModel) -> str:
+    """All that the numbers of a vector depend on beside the text, as far as known without loading the model."""
+    parts = [model.provider, model.name, model.revision, model.weights_sha256, model.base_url]
+    if model.provider == EmbeddingModel.Provider.LOCAL:
+        parts.append(str(local(model).backend))
+    return " ".join(parts)
+
+
 def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
     return LocalEmbedder(
         model.name,

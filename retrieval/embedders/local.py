@@ -100,6 +100,11 @@ class LocalEmbedder:
         self._lock = threading.Lock()
         self._ready: tuple[Encoder, ModelCard] | None = None
 
+    @property
+    def backend(self) -> Backend:
+        """The one that was asked for; `describe` says which one runs."""
+        return self._backend
+
     def embed(self, texts: Sequence[str], kind: Kind, batch_size: int | None = None) -> Vectors:
         """As the protocol has it. Texts are batched by length and come back in the order they were given."""
         checked_kind(kind)

@@ -1,0 +1,191 @@
+"""The vectors of questions: kept in the cache for a while, and made under a deadline."""
+
+import hashlib
+import logging
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.redis import RedisCache
+from numpy.typing import NDArray
+from redis.exceptions import RedisError
+
+from kb.indexes import pools, providers
+from kb.indexes.models import IndexVersion
+from kb.search import deadlines
+from retrieval.embedders import Embedder, Kind, Vectors
+from retrieval.embedders.breaker import Breaker, Guard, Policy
+
+logger = logging.getLogger(__name__)
+
+Vector: TypeAlias = NDArray[np.float32]
+
+ALIAS = "query_vectors"  # of settings.CACHES; "default" where there is none of that name
+PREFIX = "query-vector:"
+HOURS = 24  # that a vector is kept, where the setting QUERY_VECTOR_HOURS says nothing
+NUMBER = np.dtype("<f4")
+UNIT = 1e-3  # so far the length of a vector may be off 1
+LEAVE_CACHE_ALONE = Policy(failures=1, pause=5.0)
+LEAVE_MODEL_ALONE = Policy(failures=3, pause=15.0)
+MOST_THREADS = 4  # that embed questions: so many may hang
+MOST_COUNTED = 100_000  # keys that are looked at for the size
+
+
+def normalised(text: str) -> str:
+    """What is looked up and embedded: one form of each letter, single spaces. Case stays: a model may tell it apart."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def key(version: IndexVersion, text: str) -> str:
+    """Version, what its vectors are made with in this process, and the text, all that a vector depends on."""
+    made_with = hashlib.sha256(providers.identity(version.model).encode()).hexdigest()[:16]
+    return f"{PREFIX}{version.pk}:{made_with}:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+class Shelf:
+    """Vectors in Django's cache. One that is down, slow or full of rubbish is as good as an empty one.
+
+    After a failure it is left alone for some seconds. How long an exchange may take at most is a matter of
+    the cache's settings (socket_timeout): one that took longer than it should counts as a failure, too.
+    """
+
+    def __init__(self) -> None:
+        self.breaker = Breaker(LEAVE_CACHE_ALONE)
+        self._made: tuple[object, BaseCache] | None = None
+
+    @property
+    def cache(self) -> BaseCache:
+        """One for the process: `caches` would make one, with connections of its own, for each request."""
+        if self._made is None or self._made[0] is not settings.CACHES:
+            alias = ALIAS if ALIAS in settings.CACHES else "default"
+            self._made = settings.CACHES, caches.create_connection(alias)
+        return self._made[1]
+
+    def get(self, place: str, dimensions: int) -> Vector | None:
+        """The vector, if there is one there and nothing else."""
+        found = self.exchange(lambda: self.cache.get(place))
+        if not isinstance(found, bytes) or len(found) != NUMBER.itemsize * dimensions:
+            return None
+        vector = np.frombuffer(found, NUMBER).astype(np.float32)
+        # No number compares with NaN.
+        return vector if abs(float(np.linalg.norm(vector)) - 1) < UNIT else None
+
+    def put(self, place: str, vector: Vector) -> None:
+        content = vector.astype(NUMBER).tobytes()
+        seconds = 3600 * getattr(settings, "QUERY_VECTOR_HOURS", HOURS)
+        self.exchange(lambda: self.cache.set(place, content, seconds))
+
+    def exchange(self, ask: Callable[[], Any]) -> Any:
+        """What the cache says; None while it rests, and if it fails."""
+        if not self.breaker.allows():
+            return None
+        began, said, failed = time.monotonic(), None, False
+        try:
+            said = ask()
+        except (RedisError, OSError) as error:
+            logger.warning("The cache of query vectors fails, and is left alone for some seconds: %s", error)
+            failed = True
+        except Exception as error:  # noqa: BLE001 (whatever unpickling rubbish may raise)
+            logger.warning("The cache of query vectors holds rubbish: %s", error)
+        if failed or time.monotonic() - began > deadlines.limits().cache:
+            self.breaker.failed()
+        else:
+            self.breaker.succeeded()
+        return said
+
+
+shelf = Shelf()
+
+
+@dataclass(frozen=True)
+class Size:
+    """So many vectors of so many bytes each, keys and the cache's own needs included; `more`: not all were counted."""
+
+    entries: int
+    vector_bytes: int
+    more: bool
+
+    @property
+    def total_bytes(self) -> int:
+        return self.entries * self.vector_bytes
+
+
+def size() -> Size | None:
+    """Of what is in the cache now; None where it cannot be told."""
+    made = shelf.cache
+    if not isinstance(made, RedisCache):
+        return None
+    found: Size | None = shelf.exchange(lambda: counted(made))
+    return found
+
+
+def counted(cache: RedisCache) -> Size:
+    client: Any = cache._cache.get_client()
+    pattern = cache.make_key(f"{PREFIX}*")
+    keys = list(islice(client.scan_iter(match=pattern, count=1000), MOST_COUNTED))
+    one = client.memory_usage(keys[0]) if keys else 0
+    return Size(len(keys), one or 0, len(keys) == MOST_COUNTED)
+
+
+_guards: "WeakKeyDictionary[Embedder, Guard]" = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def guard_of(embedder: Embedder) -> Guard:
+    """One for each embedder of the process: another backend begins with a closed circuit."""
+    with _making:
+        return _guards.setdefault(embedder, Guard("embed-question", LEAVE_MODEL_ALONE, MOST_THREADS))
+
+
+@dataclass
+class QuestionEmbedder:
+    """The embedder of one search: a vector from the cache, or one that the model makes within its deadline.
+
+    `milliseconds` has "cache" and, if the model was asked, "embed"; "embed" may have failed.
+    """
+
+    version: IndexVersion
+    embedder: Embedder
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        """As the protocol has it, for questions; EmbeddingError also where nothing came in time."""
+        if kind != "query":
+            return self.embedder.embed(texts, kind)
+        return np.stack([self.vector(normalised(text)) for text in texts])
+
+    def vector(self, text: str) -> Vector:
+        with self.timed("cache"):
+            place = key(self.version, text)
+            known = shelf.get(place, self.version.dimensions)
+        if known is not None:
+            return known
+        with self.timed("embed"):
+            return self.made(place, text)
+
+    def made(self, place: str, text: str) -> Vector:
+        guard, limits = guard_of(self.embedder), deadlines.limits()
+        return guard.ask(
+            lambda: self.embedder.embed([text], "query")[0],
+            min(limits.embed if guard.answered else limits.load, pools.left()),
+            lambda vector: shelf.put(place, vector),
+        )
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = 1000 * (time.perf_counter() - began)
+            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + took
