@@ -8,9 +8,10 @@ from kb.core.models import Collection, Reader
 
 
 class QuestionForm(forms.Form):
-    """`q` and, repeated, `collection` (slugs); none chosen means all."""
+    """`q` and, repeated, `collection` (slugs); none chosen means all. `profile` names a retrieval profile."""
 
     q = forms.CharField(required=False, strip=False)
+    profile = forms.CharField(required=False, max_length=120)
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

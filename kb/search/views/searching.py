@@ -5,13 +5,17 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from kb.core.models import Reader
 from kb.core.problems import Problem
 from kb.documents.models import Document
 from kb.search.engine import Results, search
 from kb.search.forms import QuestionForm
+from kb.search.models import RetrievalProfile
+from kb.search.profiles import may_choose
 from kb.search.views.setting import found
 
 RESULTS = 20
+MOST_PROFILES = 20
 
 
 @never_cache
@@ -22,7 +26,14 @@ def searching(request: HttpRequest) -> HttpResponse:
     problem: Problem | None = None
     if form.is_valid() and "q" in request.GET:
         try:
-            results = search(request.user, form.cleaned_data["q"], form.slugs(), limit=RESULTS)
+            results = search(
+                request.user,
+                form.cleaned_data["q"],
+                form.slugs(),
+                limit=RESULTS,
+                profile=form.cleaned_data["profile"],
+                explain=True,
+            )
         except Problem as refused:
             problem = refused
     context = {
@@ -33,9 +44,19 @@ def searching(request: HttpRequest) -> HttpResponse:
         "results": results,
         "found": found(results.passages, results.sources.values(), results.query.text) if results else [],
         "empty": empty_because(form),
+        "profiles": profile_names(request.user),
+        "grouped": bool(results and results.query.profile and results.query.profile.group_by_document),
     }
     status = problem.status if problem else 404 if form.errors else 200
     return render(request, "search/search.html", context, status=status)
+
+
+def profile_names(reader: Reader) -> list[str]:
+    """Those to choose from, newest first: none where the reader may not, or where there is but one."""
+    if not may_choose(reader):
+        return []
+    names = [str(profile) for profile in RetrievalProfile.objects.order_by("-pk")[:MOST_PROFILES]]
+    return names if len(names) > 1 else []
 
 
 def empty_because(form: QuestionForm) -> str:
