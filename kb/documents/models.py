@@ -15,6 +15,10 @@ from django.utils import timezone
 from kb.core.models import Collection, Reader
 
 
+# Where `db_index=False` stands, an index that begins with the column serves for it, or nobody looks up by it:
+# each index of these tables is written several times for every document.
+
+
 class UploadQuerySet(models.QuerySet["Upload"]):
     def visible_to(self, user: Reader) -> Self:
         return self.filter(collection__in=Collection.objects.visible_to(user))
@@ -80,7 +84,9 @@ class Document(models.Model):
     WORK = (State.QUEUED, State.PARSING, State.EMBEDDING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="documents")
+    collection = models.ForeignKey(
+        Collection, on_delete=models.CASCADE, related_name="documents", db_index=False
+    )
     title = models.CharField(max_length=500)
     tags = ArrayField(
         models.CharField(max_length=50),
@@ -90,7 +96,7 @@ class Document(models.Model):
         help_text="in lower case, one word each",
     )
     filename = models.CharField(max_length=255)
-    state = models.CharField(max_length=12, choices=State, default=State.QUEUED, db_index=True)
+    state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
     error_code = models.CharField(max_length=30, blank=True)
     error = models.TextField(blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -134,6 +140,7 @@ class Document(models.Model):
         ordering = ["-created_at", "id"]
         indexes = [
             models.Index(fields=["collection", "-created_at", "id"], name="document_listing"),
+            models.Index(fields=["state"], name="document_state"),
             # Who is next, collection by collection: only what is at work is in it.
             models.Index(
                 fields=["collection", "queued_at", "id"],
@@ -166,9 +173,9 @@ class DocumentRevision(models.Model):
     `[level, title, start, end]`; offsets count characters of `text`.
     """
 
-    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="revisions")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="revisions", db_index=False)
     number = models.PositiveIntegerField()
-    sha256 = models.CharField(max_length=64, db_index=True)
+    sha256 = models.CharField(max_length=64)
     file = models.FileField(upload_to=content_path, max_length=200)
     filename = models.CharField(max_length=255)
     size = models.PositiveBigIntegerField()
@@ -190,6 +197,7 @@ class DocumentRevision(models.Model):
     class Meta:
         ordering = ["number"]
         constraints = [models.UniqueConstraint(fields=["document", "number"], name="one_revision_number")]
+        indexes = [models.Index(fields=["sha256"], name="revision_content")]
 
     def __str__(self) -> str:
         return f"{self.document} (revision {self.number})"
@@ -244,7 +252,7 @@ class DocumentStage(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
-    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="stages")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="stages", db_index=False)
     stage = models.CharField(max_length=6, choices=Stage)
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     attempt = models.PositiveSmallIntegerField(default=1)
@@ -309,9 +317,9 @@ class Chunk(models.Model):
     """
 
     id = models.AutoField(primary_key=True)
-    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="chunks")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="chunks", db_index=False)
     revision = models.ForeignKey(DocumentRevision, on_delete=models.CASCADE, related_name="chunks")
-    chunking = models.ForeignKey(Chunking, on_delete=models.PROTECT, related_name="chunks")
+    chunking = models.ForeignKey(Chunking, on_delete=models.PROTECT, related_name="chunks", db_index=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="chunks")
     ordinal = models.PositiveIntegerField()
     start = models.PositiveIntegerField()
