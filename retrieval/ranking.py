@@ -1,10 +1,12 @@
-"""One question to one ranking: both arms at the same time, then fused."""
+"""One question to one ranking: both arms at the same time, then fused; an arm that fails leaves the other to answer."""
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from retrieval import bm25
 from retrieval.analysis import Variants, variants
@@ -30,20 +32,25 @@ class Hit:
 class Hits:
     """What a search found. Iterating gives a `Hit` for each of `fused`, best first.
 
-    `dense` and `lexical` are all candidates of the arms. `degraded` says that the question could not
-    be embedded and its words alone were searched. `milliseconds` has a key for each stage that ran:
-    embed, dense, lexical, fuse. `fusion`, `terms` and
-    `postings` (of whose entries `terms` are names) are what an explanation is made from.
+    `dense` and `lexical` are all candidates of the arms. `missing` names the stages that failed and left
+    the other arm to answer: embed, dense or lexical. `milliseconds` has a key for each stage that ran:
+    embed, dense, lexical, fuse. `fusion`, `terms` and `postings` (of whose entries `terms` are names) are
+    what an explanation is made from.
     """
 
     fused: Ranked
     dense: Ranked
     lexical: Ranked
-    degraded: bool
+    missing: tuple[str, ...]
     milliseconds: Mapping[str, float]
     fusion: Fusion
     terms: tuple[str, ...] = ()
     postings: Postings | None = None
+
+    @property
+    def degraded(self) -> bool:
+        """Whether one arm answers alone."""
+        return bool(self.missing)
 
     def __len__(self) -> int:
         return len(self.fused)
@@ -59,7 +66,8 @@ class _Arm:
     """What one arm found, and how long its stages took. Each is written by one thread."""
 
     ranked: Ranked = NOTHING
-    failed: bool = False
+    failed: str = ""
+    error: Exception | None = None
     terms: Sequence[str] = ()
     postings: Postings | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -69,12 +77,19 @@ class _Arm:
         now = time.perf_counter()
         self.milliseconds[stage], self._since = (now - self._since) * 1000, now
 
+    def gave_up(self, stage: str, error: Exception) -> "_Arm":
+        """Whatever a provider or a store raised: the other arm can still answer."""
+        logger.error("A search does without its stage %r", stage, exc_info=error)
+        self.failed, self.error, self.ranked = stage, error, NOTHING
+        return self
+
 
 @dataclass(frozen=True)
 class Retriever:
     """Hybrid search. `candidates` come from each arm; `weight` and `strategy` say how they are fused.
 
-    `executor` runs both arms of every search, so it needs two threads for each search at a time.
+    `executor` runs the lexical arm beside the calling thread: one of its threads for each search at a
+    time. `patience` says how many seconds more that arm may be waited for; None: as long as it takes.
     """
 
     dense: Dense
@@ -84,6 +99,7 @@ class Retriever:
     candidates: int
     executor: Executor
     strategy: Strategy = "convex"
+    patience: Callable[[], float | None] = lambda: None
 
     @property
     def fusion(self) -> Fusion:
@@ -93,15 +109,17 @@ class Retriever:
         """The `k` best chunks in `scope`, or all that the arms bring back.
 
         `languages` (ISO 639-1) are those that the texts in the scope were analysed in, English where none is
-        named. A failing store raises; a failing embedder degrades.
+        named. What fails leaves the other arm to answer, and is named in `missing`; if that has nothing to
+        answer with, since its store failed as well or the question has no words, a store's error is raised.
         """
         depth, words = max(k or 0, self.candidates), variants(query, languages)
-        by_meaning = self.executor.submit(self._by_meaning, query, scope, depth)
         by_words = self.executor.submit(self._by_words, words, scope, depth)
-        try:
-            dense, lexical = by_meaning.result(), by_words.result()
-        finally:
-            by_words.cancel()  # of use only if the other arm failed before this one began
+        dense = self._by_meaning(query, scope, depth)
+        lexical = self._awaited(by_words)
+        if lexical.error is not None and dense.failed:
+            raise lexical.error
+        if dense.failed == "dense" and dense.error is not None and not words:
+            raise dense.error
         fusing = _Arm()
         fused = self.fusion.fuse(dense.ranked, lexical.ranked)
         fusing.done("fuse")
@@ -109,7 +127,7 @@ class Retriever:
             fused if k is None else fused.top(max(k, 0)),
             dense.ranked,
             lexical.ranked,
-            dense.failed,
+            tuple(filter(None, (dense.failed, lexical.failed))),
             dense.milliseconds | lexical.milliseconds | fusing.milliseconds,
             self.fusion,
             tuple(lexical.terms),
@@ -120,14 +138,22 @@ class Retriever:
         arm = _Arm()
         try:
             vector = self.embedder.embed([query], "query")[0]
-        except Exception:  # whatever a provider raises: the words can still be searched
-            logger.exception("The question could not be embedded; its words alone are searched")
-            arm.failed = True
-            return arm
+        except Exception as error:  # noqa: BLE001
+            return arm.gave_up("embed", error)
         arm.done("embed")
-        arm.ranked = self.dense.nearest(vector, scope, k)
+        try:
+            arm.ranked = self.dense.nearest(vector, scope, k)
+        except Exception as error:  # noqa: BLE001
+            arm.gave_up("dense", error)
         arm.done("dense")
         return arm
+
+    def _awaited(self, by_words: Future[_Arm]) -> _Arm:
+        try:
+            return by_words.result(self.patience())
+        except Exception as error:  # noqa: BLE001
+            by_words.cancel()  # of use if it has not begun
+            return _Arm().gave_up("lexical", error)
 
     def _by_words(self, words: Sequence[Variants], scope: Scope, k: int) -> _Arm:
         arm = _Arm()
@@ -137,6 +163,12 @@ class Retriever:
         arm.ranked = bm25.rank(arm.postings, arm.terms, k, scope.chunks)
         arm.done("lexical")
         return arm
+
+
+def unranked(chunks: Sequence[int]) -> Hits:
+    """Hits of a question without words, in the order given; the scores say nothing but that order."""
+    scores = 1.0 / np.arange(1.0, len(chunks) + 1)
+    return Hits(Ranked(np.array(chunks, np.int64), scores), NOTHING, NOTHING, (), {}, Fusion())
 
 
 def _by_id(ranked: Ranked) -> dict[int, float]:

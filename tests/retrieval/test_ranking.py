@@ -89,7 +89,7 @@ def test_words_answer_alone_if_embedding_fails(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         hits = replace(retriever, embedder=BrokenEmbedder()).search("index of vectors", within(1), 2)
-    assert hits.degraded
+    assert (hits.degraded, hits.missing) == (True, ("embed",))
     assert [(hit.chunk_id, hit.dense_score) for hit in hits] == [(1, None), (3, None)]
     assert hits.milliseconds.keys() == {"lexical", "fuse"}
     assert "no such host" in caplog.text
@@ -104,11 +104,46 @@ class BrokenStore:
 
 
 @pytest.mark.parametrize("arm", ["dense", "lexical"])
-def test_a_broken_store_is_an_error_not_a_worse_ranking(retriever: Retriever, arm: str) -> None:
+def test_a_broken_store_leaves_the_other_arm_to_answer(
+    retriever: Retriever, arm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = retriever.search("index of vectors", within(1), 2)
+    other = replace(retriever, **{arm: BrokenStore()})  # type: ignore[arg-type]
+    hits = other.search("index of vectors", within(1), 2)
+    assert hits.missing == (arm,)
+    assert [len(hits.dense) > 0, len(hits.lexical) > 0] == [arm != "dense", arm != "lexical"]
+    kept = "lexical" if arm == "dense" else "dense"
+    np.testing.assert_array_equal(getattr(hits, kept).ids, getattr(whole, kept).ids)
+    assert "the database is gone" in caplog.text
+
+
+def test_both_stores_broken_is_an_error(retriever: Retriever) -> None:
     broken = BrokenStore()
-    other = replace(retriever, dense=broken) if arm == "dense" else replace(retriever, lexical=broken)
     with pytest.raises(ConnectionError, match="database is gone"):
-        other.search("index", within(1), 2)
+        replace(retriever, dense=broken, lexical=broken).search("index", within(1), 2)
+    with pytest.raises(ConnectionError, match="database is gone"):
+        replace(retriever, embedder=BrokenEmbedder(), lexical=broken).search("index", within(1), 2)
+
+
+def test_a_broken_dense_store_is_an_error_for_a_question_without_words(retriever: Retriever) -> None:
+    with pytest.raises(ConnectionError, match="database is gone"):
+        replace(retriever, dense=BrokenStore()).search("what is it?", within(1), 2)
+
+
+def test_an_arm_that_takes_too_long_is_given_up(retriever: Retriever) -> None:
+    gate = threading.Event()
+
+    class Hanging(MemoryLexical):
+        def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
+            gate.wait(30)
+            return super().postings(terms, scope)
+
+    try:
+        hits = replace(retriever, lexical=Hanging(), patience=lambda: 0.05).search("index", within(1), 2)
+    finally:
+        gate.set()
+    assert hits.missing == ("lexical",)
+    assert len(hits.dense)
 
 
 def test_the_arms_run_at_the_same_time(retriever: Retriever) -> None:
