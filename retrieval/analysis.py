@@ -120,6 +120,11 @@ def analyser_hash() -> str:
     return hashlib.sha256("\n".join([ANALYSER, Stemmer.version(), *rules]).encode()).hexdigest()
 
 
+def is_unspaced(word: str) -> bool:
+    """Whether the word is in a script that writes no spaces."""
+    return _UNSPACED_RUN.search(word) is not None
+
+
 def fold(text: str) -> str:
     """Lower case, without diacritics and compatibility forms."""
     if text.isascii():

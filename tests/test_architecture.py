@@ -26,8 +26,8 @@ WORK = {
         "reading", "signals", "sources", "stages", "web",
     },
     "indexes": {
-        "arrays", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health", "lexical",
-        "lineage", "placing", "planning", "pools", "population", "progress", "providers", "settling",
+        "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
+        "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers", "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
