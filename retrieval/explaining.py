@@ -67,9 +67,15 @@ def term_shares(hits: Hits, chunks: Iterable[int]) -> dict[int, tuple[TermShare,
 
 def sentence(hits: Hits, dense: ArmShare | None, lexical: ArmShare | None) -> str:
     """The same in words."""
+    if not (hits.terms or hits.missing or len(hits.dense)):
+        return "It is what the question's filters leave; the newest documents come first."
     places = [
-        f"No. {dense.rank} by meaning" if dense else absent(hits.dense, "by meaning", hits.degraded),
-        f"no. {lexical.rank} by words" if lexical else absent(hits.lexical, "by words", not hits.terms),
+        f"No. {dense.rank} by meaning"
+        if dense
+        else absent(hits.dense, "by meaning", bool({"embed", "dense"}.intersection(hits.missing))),
+        f"no. {lexical.rank} by words"
+        if lexical
+        else absent(hits.lexical, "by words", not hits.terms or "lexical" in hits.missing),
     ]
     place = " and ".join(filter(None, places))
     place = place[:1].upper() + place[1:]

@@ -10,7 +10,7 @@ import numpy as np
 
 from retrieval import bm25
 from retrieval.analysis import Variants, variants
-from retrieval.embedders import Embedder
+from retrieval.embedders import Embedder, EmbeddingError
 from retrieval.fusion import Fusion, Strategy
 from retrieval.protocols import NOTHING, Dense, Lexical, Postings, Ranked, Scope
 from retrieval.variants import merged, terms_of
@@ -79,7 +79,10 @@ class _Arm:
 
     def gave_up(self, stage: str, error: Exception) -> "_Arm":
         """Whatever a provider or a store raised: the other arm can still answer."""
-        logger.error("A search does without its stage %r", stage, exc_info=error)
+        expected = isinstance(error, EmbeddingError | TimeoutError)  # which say all there is to say
+        logger.error(
+            "A search does without its stage %r: %r", stage, error, exc_info=None if expected else error
+        )
         self.failed, self.error, self.ranked = stage, error, NOTHING
         return self
 

@@ -76,7 +76,7 @@ def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> It
 
 
 def answering(results: Results) -> Generator[AnswerEvent, None, None]:
-    yield from answerer(results).answer(results.query.text, results.passages)
+    yield from answerer(results).answer(results.words or results.query.text, results.passages)
 
 
 def answerer(results: Results) -> Answerer:

@@ -2,37 +2,43 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
 from django.db import Error
-from psycopg_pool import PoolTimeout
 
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
 from kb.documents.models import Chunk, Document
-from kb.indexes import providers
+from kb.indexes import pools, providers
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
-from kb.indexes.models import IndexVersion
+from kb.indexes.models import Index, IndexVersion
 from kb.indexes.placing import by_index
+from kb.search import deadlines
 from kb.search.arranging import Arranged, arranged, within
 from kb.search.models import Query, RetrievalProfile
+from kb.search.narrowing import languages, listed, narrow
 from kb.search.profiles import chosen
+from kb.search.query_vectors import QuestionEmbedder
+from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
 from retrieval.explaining import explanations
-from retrieval.protocols import Scope
-from retrieval.ranking import Hits, Retriever
+from retrieval.querying import Parsed, parse
+from retrieval.ranking import Hits, Retriever, unranked
 
 logger = logging.getLogger(__name__)
 
 LONGEST_QUESTION = 2000
 MOST_RESULTS = 100
-DEGRADED = "The question could not be embedded, so its words alone were searched."
+DEGRADED = {
+    "embed": "The question could not be embedded, so its words alone were searched.",
+    "dense": "The search by meaning failed or took too long, so the words alone were searched.",
+    "lexical": "The search by words failed or took too long, so the meaning alone was searched.",
+}
 
-_arms = ThreadPoolExecutor(max_workers=16, thread_name_prefix="search-arm")
+_arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Results:
     """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
 
     `empty_because` is "no_collections" or "no_documents" where nothing could be found at all. `notes` say
-    which step of the profile was left out, and why.
+    what could not be done, and why. `words` are those of the question, without its filters and exclusions.
     """
 
     query: Query
@@ -50,6 +56,7 @@ class Results:
     empty_because: str = ""
     sources: dict[int, Chunk] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,21 @@ class Wanted:
     """What is to be found, for whom and how."""
 
     user: Reader
-    question: str
+    question: Parsed
     collections: Sequence[str] | None
     limit: int
     kind: str
     profile: RetrievalProfile
     explain: bool
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What one index version brought back."""
+
+    version: IndexVersion
+    hits: Hits
+    notes: tuple[str, ...]
 
 
 @dataclass
@@ -101,9 +117,11 @@ def search(
     question = checked(text)
     try:
         how = chosen(user, profile)
-        wanted = Wanted(user, question, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain)
-        return found(wanted, stages)
-    except (Error, psycopg.Error, PoolTimeout) as error:
+        asked = parse(question)
+        wanted = Wanted(user, asked, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain)
+        with deadlines.search():
+            return found(wanted, stages)
+    except (Error, psycopg.Error, TimeoutError) as error:
         logger.exception("A search failed")
         raise Problem(
             "unavailable", "The search is not available just now: try again in a minute.", 503
@@ -127,29 +145,39 @@ def checked(text: str) -> str:
 
 
 def found(wanted: Wanted, stages: Stages) -> Results:
-    user = wanted.user if isinstance(wanted.user, User) else None
-    query = Query(kind=wanted.kind, user=user, text=wanted.question, profile=wanted.profile)
+    user, question = wanted.user if isinstance(wanted.user, User) else None, wanted.question
+    query = Query(kind=wanted.kind, user=user, text=question.question, profile=wanted.profile)
     collections = visible_collections(wanted.user, wanted.collections)
     stages.since_began("normalise")
     if not collections:
-        return finished(Results(query, (), empty_because="no_collections"), stages)
-    searched = list(by_version(wanted, collections))
-    for version, hits in searched:
-        query.version = version
-        query.degraded = DEGRADED if hits.degraded else query.degraded
-        stages.add(hits.milliseconds)
-    ranked = sorted((hit for _, hits in searched for hit in hits), key=lambda hit: (-hit.score, hit.chunk_id))
-    laid = arranged(wanted.user, wanted.question, ranked, wanted.profile, wanted.limit)
+        return finished(Results(query, (), empty_because="no_collections", words=question.words), stages)
+    searched = [each for index in by_index(collections).items() if (each := by_version(wanted, *index))]
+    for each in searched:
+        query.version = each.version
+        query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
+        stages.add(each.hits.milliseconds)
+    laid = laid_out(wanted, searched)
     stages.add(laid.milliseconds)
+    empty = (
+        ""
+        if laid.passages or Document.objects.filter(collection__in=collections).exists()
+        else "no_documents"
+    )
+    notes = (*(note for each in searched for note in each.notes), *laid.notes)
+    version = str(query.version or "")
+    results = Results(query, laid.passages, query.degraded, version, empty, laid.rows, notes, question.words)
+    return finished(results, stages)
+
+
+def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
+    """The passages for people, of the hits of all index versions together."""
+    hits = [each.hits for each in searched]
+    ranked = sorted((hit for each in hits for hit in each), key=lambda hit: (-hit.score, hit.chunk_id))
+    laid = arranged(wanted.user, wanted.question.words, ranked, wanted.profile, wanted.limit)
     passages = laid.passages
     if wanted.kind == Query.Kind.ASK:
         passages = within(passages, wanted.profile.context_tokens)
-    if wanted.explain:
-        passages = explained(passages, laid, [hits for _, hits in searched])
-    empty = "" if passages or Document.objects.filter(collection__in=collections).exists() else "no_documents"
-    version_name = str(query.version) if query.version else ""
-    results = Results(query, passages, query.degraded, version_name, empty, laid.rows, laid.notes)
-    return finished(results, stages)
+    return replace(laid, passages=explained(passages, laid, hits) if wanted.explain else passages)
 
 
 def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
@@ -166,24 +194,38 @@ def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     return sorted(chosen.values())
 
 
-def by_version(wanted: Wanted, collections: Sequence[int]) -> Iterator[tuple[IndexVersion, Hits]]:
-    """Each index is searched in its own space, by the version that is live now."""
-    for index, collection_ids in by_index(collections).items():
-        version = index.live_version
-        if version is not None:
-            arms = retriever(version, wanted.profile, wanted.limit)
-            yield version, arms.search(wanted.question, Scope(tuple(collection_ids)))
+def by_version(wanted: Wanted, index: Index, collections: Sequence[int]) -> Searched | None:
+    """Each index is searched in its own space, by the version that is live now; None before there is one."""
+    began, version = time.perf_counter(), index.live_version
+    if version is None:
+        return None
+    narrowed = narrow(wanted.question, collections, version.chunking_id)
+    spoken = languages(collections)
+    normalise = {"normalise": (time.perf_counter() - began) * 1000}
+    if wanted.question.words:
+        question = QuestionEmbedder(version, providers.embedder(version.model))
+        arms = retriever(version, wanted.profile, question, wanted.limit)
+        with deadlines.arm():
+            hits = arms.search(wanted.question.words, narrowed.scope, languages=spoken)
+        hits = replace(hits, milliseconds=question.told_apart(hits.milliseconds))
+    else:
+        hits = unranked(listed(narrowed.scope, wanted.profile.candidates))
+    hits = replace(hits, milliseconds={**normalise, **hits.milliseconds})
+    return Searched(version, hits, narrowed.notes)
 
 
-def retriever(version: IndexVersion, profile: RetrievalProfile, limit: int = 0) -> Retriever:
+def retriever(
+    version: IndexVersion, profile: RetrievalProfile, embedder: Embedder, limit: int = 0
+) -> Retriever:
     return Retriever(
         PostgresDense(version),
         PostgresLexical(version.chunking_id),
-        providers.embedder(version.model),
+        embedder,
         weight=profile.dense_weight,
         candidates=max(profile.candidates, limit),
         executor=_arms,
         strategy=profile.fusion_strategy,
+        patience=deadlines.patience,
     )
 
 

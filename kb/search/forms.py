@@ -11,10 +11,12 @@ class QuestionForm(forms.Form):
     """`q` and, repeated, `collection` (slugs); none chosen means all. `profile` names a retrieval profile."""
 
     q = forms.CharField(required=False, strip=False)
-    profile = forms.CharField(required=False, max_length=120)
+    profile = forms.CharField(required=False)
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Whatever is typed comes to the engine, which takes out what is no text, and says what is wrong.
+        self.fields["q"].validators = self.fields["profile"].validators = []
         self.collections = Collection.objects.visible_to(user)
         self.fields["collection"] = forms.ModelMultipleChoiceField(
             queryset=self.collections,

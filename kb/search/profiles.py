@@ -44,6 +44,8 @@ def chosen(reader: Reader, name: str) -> RetrievalProfile:
     if not may_choose(reader):
         raise Problem("forbidden", "You may not choose a retrieval profile: leave it out.", 403)
     base, _, number = name.rpartition(" ")
+    if "\0" in name:  # which PostgreSQL has no text for
+        raise not_found("retrieval profile")
     named = RetrievalProfile.objects.filter(name=name).order_by("-number").first()
     if named is None and base and number.isdecimal() and number.isascii() and len(number) < 10:
         named = RetrievalProfile.objects.filter(name=base, number=int(number)).first()

@@ -42,7 +42,7 @@ def searching(request: HttpRequest) -> HttpResponse:
         "collections": form.collections,
         "problem": problem,
         "results": results,
-        "found": found(results.passages, results.sources.values(), results.query.text) if results else [],
+        "found": found(results.passages, results.sources.values(), results.words) if results else [],
         "empty": empty_because(form),
         "profiles": profile_names(request.user),
         "grouped": bool(results and results.query.profile and results.query.profile.group_by_document),
