@@ -5,8 +5,8 @@ idf that cannot be negative, ln(1 + (N - df + 0.5) / (df + 0.5)).
 """
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,33 +15,63 @@ from retrieval.protocols import NOTHING, Postings, Ranked, TermPostings
 
 K1 = 1.2
 B = 0.75
-BYTES_PER_POSTING = 8
-_ID, _SMALL = "<i4", "<u2"
+# One posting after the other: blocks of the same term are joined by putting their bytes together.
+POSTING = np.dtype([("id", "<i4"), ("frequency", "<u2"), ("length", "<u2")])
+BYTES_PER_POSTING = POSTING.itemsize
+EVERY = ""
+"""The term under which a segment lists all its chunks, those without any term included. No analyser gives it."""
 
 
 def pack(ids: ArrayLike, frequencies: ArrayLike, lengths: ArrayLike) -> bytes:
-    """One block of a term: all ids (int32), all frequencies (uint16), all lengths (uint16), little-endian.
+    """One block of a term: for each chunk its id (int32), frequency (uint16) and length (uint16), little-endian.
 
     Raises ValueError where a number does not fit, or the three are not equally long.
     """
     if not np.shape(ids) == np.shape(frequencies) == np.shape(lengths):
         raise ValueError("ids, frequencies and lengths must be equally long")
-    return _column(ids, _ID) + _column(frequencies, _SMALL) + _column(lengths, _SMALL)
+    block = np.empty(np.shape(ids), POSTING)
+    for name, column in (("id", ids), ("frequency", frequencies), ("length", lengths)):
+        block[name] = _fitting(column, POSTING[name])
+    return block.tobytes()
+
+
+def invert(chunks: Iterable[tuple[int, Sequence[str]]]) -> list[tuple[str, bytes]]:
+    """The block of each term in `chunks` (id, analysed terms), by term; the first is that of `EVERY`.
+
+    Nothing for no chunks. Raises ValueError where a number does not fit.
+    """
+    rows: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for chunk, terms in chunks:
+        rows[EVERY].append((chunk, 0, len(terms)))
+        for term, frequency in Counter(terms).items():
+            rows[term].append((chunk, frequency, len(terms)))
+    if not rows:
+        return []
+    ordered = sorted(rows)
+    # Packed at once and cut: a term that occurs in one chunk is not worth three arrays.
+    packed = pack(*np.array([row for term in ordered for row in rows[term]], np.int64).T)
+    ends = (np.cumsum([len(rows[term]) for term in ordered]) * BYTES_PER_POSTING).tolist()
+    return [(term, packed[a:b]) for term, a, b in zip(ordered, [0, *ends], ends, strict=False)]
+
+
+def merge(blocks: Iterable[bytes], gone: NDArray[np.int32]) -> bytes:
+    """The blocks of one term as one, by id, without the chunks that are gone."""
+    postings = np.frombuffer(b"".join(blocks), POSTING)
+    if len(gone):
+        postings = postings[~_among(postings["id"], gone)]
+    return postings[np.argsort(postings["id"], kind="stable")].tobytes()
 
 
 def unpack(term: str, blocks: Sequence[bytes]) -> TermPostings:
     """The postings of a term from its packed blocks. Raises ValueError for a block of broken size."""
     if any(len(block) % BYTES_PER_POSTING for block in blocks):
         raise ValueError(f"A block of the term {term!r} is not a whole number of postings")
-    counts = [len(block) // BYTES_PER_POSTING for block in blocks]
-    ids = [np.frombuffer(block, _ID, n) for block, n in zip(blocks, counts, strict=True)]
-    frequencies = [np.frombuffer(block, _SMALL, n, 4 * n) for block, n in zip(blocks, counts, strict=True)]
-    lengths = [np.frombuffer(block, _SMALL, n, 6 * n) for block, n in zip(blocks, counts, strict=True)]
+    postings = np.frombuffer(b"".join(blocks), POSTING)
     return TermPostings(
         term,
-        np.concatenate([np.empty(0, np.int32), *ids], dtype=np.int32),
-        np.concatenate([np.empty(0, np.uint16), *frequencies], dtype=np.uint16),
-        np.concatenate([np.empty(0, np.int32), *lengths], dtype=np.int32),
+        postings["id"].astype(np.int32),
+        postings["frequency"].astype(np.uint16),
+        postings["length"].astype(np.int32),
     )
 
 
@@ -55,17 +85,15 @@ def rank(
     if k <= 0 or postings.count <= 0:
         return NOTHING
     repeated = Counter(query_terms)
-    found = sorted((p for p in postings.terms if p.term in repeated), key=lambda p: p.term)
     # Always in the order of the terms: float addition is not associative, and the same question
     # must give the same ranking whatever the order in which a store returns its rows.
-    weights = [repeated[term.term] * _weights(term, postings) for term in found]
-    if not any(len(term.ids) for term in found):
+    found = sorted((p for p in postings.terms if p.term in repeated and len(p.ids)), key=lambda p: p.term)
+    if not found:
         return NOTHING
-    ids, scores = _summed(np.concatenate([term.ids for term in found]), np.concatenate(weights))
-    if among is not None:
-        wanted = np.isin(ids, among)
-        ids, scores = ids[wanted], scores[wanted]
-    return best(ids, scores, k)
+    ids = np.concatenate([term.ids for term in found])
+    weights = _weights(ids, found, postings, repeated)
+    totals = _Totals(ids, weights)
+    return totals.best(k) if among is None else totals.among(among, k)
 
 
 def idf(count: int, df: int) -> float:
@@ -73,38 +101,76 @@ def idf(count: int, df: int) -> float:
     return math.log1p((count - df + 0.5) / (df + 0.5))
 
 
-def _weights(term: TermPostings, postings: Postings) -> NDArray[np.float64]:
-    """What the term gives to each of its chunks: above 0, and 0 for deleted ones."""
-    gone = _among(term.ids, postings.deleted)
-    df = len(term.ids) - int(np.count_nonzero(gone))
+def _weights(
+    ids: NDArray[np.int32], found: Sequence[TermPostings], postings: Postings, repeated: Counter[str]
+) -> NDArray[np.float64]:
+    """What each posting of the terms in `found` gives to its chunk: above 0, and 0 for deleted ones."""
+    frequencies = np.concatenate([term.frequencies for term in found])
     average = postings.total_length / postings.count or 1.0
-    norm = K1 * (1 - B) + (K1 * B / average) * term.lengths
-    weights: NDArray[np.float64] = term.frequencies / (term.frequencies + norm)
-    weights *= idf(postings.count, df) * (K1 + 1)
-    weights[gone] = 0.0
+    weights: NDArray[np.float64] = np.concatenate([term.lengths for term in found]) * (K1 * B / average)
+    weights += K1 * (1 - B)
+    weights += frequencies
+    np.divide(frequencies, weights, out=weights)
+    gone = _among(ids, postings.deleted) if len(postings.deleted) else None
+    if gone is not None:
+        weights[gone] = 0.0
+    start = 0
+    for term in found:
+        end = start + len(term.ids)
+        df = len(term.ids) - (0 if gone is None else int(np.count_nonzero(gone[start:end])))
+        weights[start:end] *= repeated[term.term] * idf(postings.count, df) * (K1 + 1)
+        start = end
     return weights
 
 
 def _among(ids: NDArray[np.int32], deleted: NDArray[np.int32]) -> NDArray[np.bool_]:
-    if not len(deleted):
-        return np.zeros(len(ids), np.bool_)
     # numpy by itself would sort; a table of the deleted ids is ten times as fast while it stays small.
     narrow = int(deleted[-1]) - int(deleted[0]) < 4_000_000
     return np.isin(ids, deleted, kind="table" if narrow else "sort")
 
 
-def _summed(
-    ids: NDArray[np.int32], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Distinct ids, ascending, with the sum of their weights; those that come to 0 are left out."""
-    low = int(ids.min())
-    if int(ids.max()) - low <= 16 * len(ids) + 1_000_000:  # a table by id, while it stays small
-        totals = np.bincount(ids - low, weights).astype(np.float64, copy=False)
-        touched = np.flatnonzero(totals)
-        return touched.astype(np.int64) + low, totals[touched]
-    distinct, inverse = np.unique(ids, return_inverse=True)
-    totals = np.bincount(inverse, weights).astype(np.float64, copy=False)
-    return distinct[totals > 0].astype(np.int64), totals[totals > 0]
+class _Totals:
+    """The sum of the weights of each chunk. Those that come to 0 are not found."""
+
+    def __init__(self, ids: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
+        low = int(ids.min())
+        self.ids: NDArray[np.int64] | None = None
+        if int(ids.max()) - low <= 16 * len(ids) + 1_000_000:  # a table by id, while it stays small
+            self.low = low
+            self.scores = np.bincount(ids - low, weights).astype(np.float64, copy=False)
+        else:
+            distinct, places = np.unique(ids, return_inverse=True)
+            self.ids = distinct.astype(np.int64)
+            self.scores = np.bincount(places, weights).astype(np.float64, copy=False)
+
+    def best(self, k: int) -> Ranked:
+        places = np.flatnonzero(self.scores >= _floor(self.scores, k))
+        ids = places + self.low if self.ids is None else self.ids[places]
+        return best(ids.astype(np.int64, copy=False), self.scores[places], k)
+
+    def among(self, wanted: NDArray[np.int64], k: int) -> Ranked:
+        """`wanted` is sorted."""
+        if self.ids is None:
+            first, last = np.searchsorted(wanted, [self.low, self.low + len(self.scores)])
+            ids = wanted[first:last]
+            scores = self.scores[ids - self.low]
+        else:
+            ids, places, _ = np.intersect1d(self.ids, wanted, assume_unique=True, return_indices=True)
+            scores = self.scores[places]
+        return best(ids[scores > 0], scores[scores > 0], k)
+
+
+def _floor(scores: NDArray[np.float64], k: int) -> float:
+    """A positive score that at least `k` chunks reach, if so many have one at all, found without sorting.
+
+    The best of each of some 4k equal parts are so many different chunks.
+    """
+    least = float(np.nextafter(0, 1))
+    size = len(scores) // (4 * k)
+    if size < 2:
+        return least
+    tops = scores[: len(scores) // size * size].reshape(-1, size).max(axis=1)
+    return max(least, float(np.partition(tops, len(tops) - k)[len(tops) - k]))
 
 
 def best(ids: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranked:
@@ -119,8 +185,8 @@ def best(ids: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Ranked:
     return Ranked(ids[order].astype(np.int64), scores[order])
 
 
-def _column(values: ArrayLike, dtype: str) -> bytes:
+def _fitting(values: ArrayLike, dtype: np.dtype[np.integer]) -> NDArray[np.int64]:
     column, bounds = np.asarray(values, np.int64), np.iinfo(dtype)
     if column.size and (column.min() < bounds.min or column.max() > bounds.max):
-        raise ValueError(f"{column.min()} to {column.max()} does not fit into {bounds.dtype}")
-    return column.astype(dtype).tobytes()
+        raise ValueError(f"{column.min()} to {column.max()} does not fit into {dtype}")
+    return column

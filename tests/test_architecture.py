@@ -27,7 +27,8 @@ WORK = {
     },
     "indexes": {
         "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
-        "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers", "settling",
+        "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers",
+        "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",

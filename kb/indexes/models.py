@@ -217,15 +217,21 @@ class Calibration(models.Model):
 
 
 class Segment(models.Model):
-    """One batch of postings of one collection; immutable.
+    """Postings of some chunks of one collection; immutable, until a merge puts another in its place.
 
-    `count` chunks with `total_length` analysed terms together.
+    `count` chunks with `total_length` analysed terms together. Its blocks go with it, by a trigger.
     """
 
     chunking = models.ForeignKey(Chunking, on_delete=models.CASCADE, related_name="segments")
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="segments")
     count = models.PositiveIntegerField()
     total_length = models.PositiveBigIntegerField()
+    analyser = models.CharField(
+        max_length=64, blank=True, help_text="hash of the analyser that made its terms"
+    )
+    live = models.BooleanField(
+        default=True, help_text="searched; one made by another analyser takes its place as it is complete"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -238,16 +244,15 @@ class Segment(models.Model):
 class PostingBlock(models.Model):
     """The postings of one term in one segment, packed (see retrieval.bm25.pack)."""
 
-    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="blocks")
-    chunking = models.ForeignKey(Chunking, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
-    collection = models.ForeignKey(
-        Collection, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    # No constraint, which would be checked for each of a segment's thousands of blocks: a trigger does its work.
+    segment = models.ForeignKey(
+        Segment, on_delete=models.DO_NOTHING, db_constraint=False, related_name="blocks"
     )
     term = models.TextField()
     postings = models.BinaryField()
 
     class Meta:
-        indexes = [models.Index(fields=["chunking", "term", "collection"], name="posting_lookup")]
+        indexes = [models.Index(fields=["term", "segment"], name="posting_by_term")]
 
     def __str__(self) -> str:
         return self.term

@@ -14,12 +14,13 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from kb.core.waking import wake
-from kb.indexes import calibrating, embedding, embedding_queue, settling
+from kb.indexes import calibrating, embedding, embedding_queue, merging, settling
 from kb.indexes.models import IndexVersion
 
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_TASK = 20
+SECONDS_PER_MERGE = 10
 # As long as a message may stay unseen, for whatever became of it, before another one is sent.
 WAKE_SECONDS = 30
 
@@ -59,6 +60,14 @@ def repair_queue_task() -> None:
     for version in IndexVersion.objects.maintained().select_related("index", "model"):
         if embedding_queue.enqueue_missing(version):
             wake_embedding(version.pk)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def merge_segments_task() -> None:
+    """Merges postings that came in small batches, for a while; a second one works on other collections."""
+    merging.forget_strays()
+    if merging.merge_for(SECONDS_PER_MERGE):
+        wake(merge_segments_task, expires=60)
 
 
 def wake_embedding_on_commit(version_id: int) -> None:

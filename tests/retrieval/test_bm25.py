@@ -79,6 +79,28 @@ def test_the_order_of_terms_changes_nothing(chunks: list[list[str]], query: list
     assert first.scores.tolist() == second.scores.tolist()
 
 
+@given(k=st.integers(1, 12), seed=st.integers(0, 9), step=st.sampled_from([1, 90_000_000]))
+def test_the_best_of_many_are_those_of_the_whole_ranking(k: int, seed: int, step: int) -> None:
+    """So many chunks that the cut is found without sorting them, with many ties at it."""
+    chance = np.random.default_rng(seed)
+    postings = postings_of({5 + i * step: ["a"] * int(chance.integers(0, 4)) + ["b"] for i in range(23)})
+    whole, cut = bm25.rank(postings, ["a"], 1000), bm25.rank(postings, ["a"], k)
+    assert cut.ids.tolist() == whole.ids[:k].tolist()
+
+
+@given(chunks=CHUNKS, query=QUERIES, step=st.sampled_from([1, 40_000_000]), chosen=st.data())
+def test_among_some_chunks_scores_are_those_among_all(
+    chunks: list[list[str]], query: list[str], step: int, chosen: st.DataObject
+) -> None:
+    numbered = {5 + i * step: terms for i, terms in enumerate(chunks)}
+    some = chosen.draw(st.sets(st.sampled_from([1, 2_000_000_000, *numbered])))
+    whole = bm25.rank(postings_of(numbered), query, 1000)
+    found = bm25.rank(postings_of(numbered), query, 1000, np.array(sorted(some), np.int64))
+    kept = np.isin(whole.ids, sorted(some))
+    assert found.ids.tolist() == whole.ids[kept].tolist()
+    assert found.scores.tolist() == whole.scores[kept].tolist()
+
+
 def test_a_repeated_query_term_counts_again() -> None:
     postings = postings_of({1: ["a", "b"], 2: ["c"]})
     once, twice = bm25.rank(postings, ["a"], 5), bm25.rank(postings, ["a", "a"], 5)
@@ -120,8 +142,47 @@ def test_pack_and_unpack_are_inverse(rows: list[tuple[int, int, int]]) -> None:
     assert term.lengths.tolist() == columns[2] * 2
 
 
-def test_the_packed_layout_is_little_endian_and_columnar() -> None:
-    assert bm25.pack([1, 258], [3, 4], [5, 6]).hex() == "0100000002010000" + "03000400" + "05000600"
+def test_the_packed_layout_is_little_endian_posting_by_posting() -> None:
+    assert bm25.pack([1, 258], [3, 4], [5, 6]).hex() == "0100000003000500" + "0201000004000600"
+
+
+def test_blocks_are_joined_by_their_bytes() -> None:
+    assert bm25.pack([1], [3], [5]) + bm25.pack([2], [4], [6]) == bm25.pack([1, 2], [3, 4], [5, 6])
+
+
+@given(chunks=CHUNKS)
+def test_inverting_gives_each_term_its_postings_and_lists_every_chunk(chunks: list[list[str]]) -> None:
+    numbered = {7 * i: terms for i, terms in enumerate(chunks)}
+    blocks = bm25.invert(numbered.items())
+    assert [term for term, _ in blocks] == ["", *sorted({term for terms in chunks for term in terms})]
+    for term, block in blocks:
+        found = bm25.unpack(term, [block])
+        rows = list(zip(found.ids.tolist(), found.frequencies.tolist(), found.lengths.tolist(), strict=True))
+        within = [(i, terms) for i, terms in numbered.items() if term in terms or not term]
+        assert rows == [(i, terms.count(term) if term else 0, len(terms)) for i, terms in within]
+
+
+def test_inverting_nothing() -> None:
+    assert bm25.invert([]) == []
+
+
+@given(
+    ids=st.lists(st.integers(0, 2**31 - 1), unique=True, max_size=20),
+    cut=st.integers(0, 20),
+    gone=st.sets(st.integers(0, 2**31 - 1)),
+    chosen=st.data(),
+)
+def test_merging_sorts_and_leaves_out_what_is_gone(
+    ids: list[int], cut: int, gone: set[int], chosen: st.DataObject
+) -> None:
+    if ids:
+        gone |= chosen.draw(st.sets(st.sampled_from(ids)))
+    blocks = [
+        bm25.pack(part, [i % 9 for i in part], [i % 7 for i in part]) for part in (ids[:cut], ids[cut:])
+    ]
+    left = sorted(set(ids) - gone)
+    merged = bm25.merge(blocks, np.array(sorted(gone), np.int32))
+    assert merged == bm25.pack(left, [i % 9 for i in left], [i % 7 for i in left])
 
 
 def test_unpacking_nothing() -> None:

@@ -102,7 +102,6 @@ def test_what_comes_for_a_collection_that_is_being_deleted_is_told(
         assert not put.done()
         for table, column in (
             ("documents_chunk", "collection_id"),
-            ("indexes_postingblock", "collection_id"),
             ("indexes_segment", "collection_id"),
         ):
             other.execute(f"DELETE FROM {table} WHERE {column} = %s", [collection.pk])
