@@ -58,6 +58,14 @@ def arm() -> Iterator[None]:
         yield
 
 
+def patience() -> float:
+    """Seconds that the other arm may still be waited for; one that is done already is not too late."""
+    try:
+        return pools.left()
+    except pools.OutOfTime:
+        return 0.0
+
+
 class Telling:
     """Tells Django's connection how long a statement may take: at first, and when that has become less."""
 
