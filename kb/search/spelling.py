@@ -5,10 +5,11 @@ are taken, and what is shown is a word of such a chunk: nothing is told that a s
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from psycopg import Connection
 
 from kb.indexes import pools
 from kb.indexes.lexical import PostgresLexical
@@ -35,13 +36,14 @@ ARRAY(
     WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s) AND live
 )
 """
+# With a limit in it each term is one look at the index, whatever the planner thinks of hundreds of them.
 KNOWN = f"""
-SELECT term FROM unnest(%(terms)s::text[]) AS asked(term) WHERE EXISTS (
+SELECT asked.term FROM unnest(%(terms)s::text[]) AS asked(term), LATERAL (
     SELECT FROM indexes_postingblock block
-    WHERE block.term = asked.term AND block.segment_id = ANY({SEGMENTS})
-)
+    WHERE block.term = asked.term AND block.segment_id = ANY({SEGMENTS}) LIMIT 1
+) AS there
 """  # noqa: S608 (no text of anybody's)
-# With a limit in it each opening is one range of the index, whatever the planner thinks of 200 of them.
+# So is each opening.
 NEAR = f"""
 SELECT DISTINCT term FROM unnest(%(openings)s::text[]) AS asked(opening), LATERAL (
     SELECT block.term FROM indexes_postingblock block
@@ -77,25 +79,21 @@ class Corrections:
 def corrected(parsed: Parsed, collections: Sequence[int], chunking_ids: Sequence[int]) -> Corrections:
     """The question with each word that no visible chunk holds replaced by the nearest that one does.
 
-    `chunking_ids` are those that the collections are searched by. Words of phrases, numbers, names with signs or
-    digits in them, and scripts without spaces are left as they are.
+    `chunking_ids` are those that the collections are searched by. Words of phrases, numbers, names with
+    signs or digits in them, and scripts without spaces are left as they are.
     """
     if not collections or not chunking_ids:
         return Corrections(parsed)
     spoken = languages(collections)
     terms = {word: found[0] for word in _candidates(parsed) if len(found := variants(word, spoken)) == 1}
     vocabulary = _Vocabulary(tuple(collections), tuple(chunking_ids))
-    known = vocabulary.known({term for found in terms.values() for term in found})
-    unknown = [word for word, found in terms.items() if not known & set(found)]
+    unknown = vocabulary.unknown(terms)
     if not 0 < len(unknown) <= MOST_CORRECTED:
         return Corrections(parsed)
-    meant = {word: vocabulary.meant(word, terms[word]) for word in unknown}
-    changed = tuple(Correction(word, found) for word, found in meant.items() if found)
-    return (
-        Corrections(with_words(parsed, _replaced(parsed.words, changed)), changed)
-        if changed
-        else Corrections(parsed)
-    )
+    changed = tuple(Correction(word, meant) for word, meant in vocabulary.meant(unknown).items())
+    if not changed:
+        return Corrections(parsed)
+    return Corrections(with_words(parsed, _replaced(parsed.words, changed)), changed)
 
 
 def _candidates(parsed: Parsed) -> list[str]:
@@ -113,64 +111,86 @@ def _replaced(words: str, changed: Iterable[Correction]) -> str:
 
 
 @dataclass(frozen=True)
+class _Standing:
+    """A term, how many chunks hold it, and the oldest of them."""
+
+    term: str
+    count: int
+    chunk_id: int
+
+
+@dataclass(frozen=True)
 class _Vocabulary:
     """The terms of some collections, as a reader of them may know them."""
 
     collections: tuple[int, ...]
     chunking_ids: tuple[int, ...]
 
-    def known(self, terms: Iterable[str]) -> set[str]:
-        given = {
-            "terms": sorted(terms),
-            "chunkings": list(self.chunking_ids),
-            "collections": list(self.collections),
-        }
-        if not given["terms"]:
-            return set()
-        with pools.transaction() as connected:
-            return {term for (term,) in connected.execute(KNOWN, given).fetchall()}
+    @property
+    def place(self) -> dict[str, object]:
+        return {"chunkings": list(self.chunking_ids), "collections": list(self.collections)}
 
-    def meant(self, word: str, terms: Variants) -> str:
-        """A word of a visible chunk whose term is nearest to one of `terms`; empty if none is near."""
-        for term in terms:
-            for chunking_id in self.chunking_ids:
-                if found := self.standing(nearest(term, self.near(term, chunking_id)), chunking_id):
-                    return self.written(*found, word)
-        return ""
-
-    def near(self, term: str, chunking_id: int) -> set[str]:
-        """All terms that are one edit away, and most that are two."""
-        beside = edits(term)
-        if allowance(term) == 1:
-            return self.known(beside)
-        given = {
-            "openings": sorted(openings(term)),
-            "chunkings": [chunking_id],
-            "collections": list(self.collections),
-            "least": len(term) - 2,
-            "most": len(term) + 2,
-            "limit": MOST_PER_OPENING,
-        }
-        with pools.transaction() as connected:
-            return {found for (found,) in connected.execute(NEAR, given).fetchall()}
-
-    def standing(self, terms: Sequence[str], chunking_id: int) -> tuple[str, int] | None:
-        """Of the terms the one that most chunks hold which are there, and the oldest of these chunks."""
+    def unknown(self, words: Mapping[str, Variants]) -> dict[str, Variants]:
+        """Those of the words none of whose terms is known."""
+        terms = {term for found in words.values() for term in found}
         if not terms:
-            return None
-        postings = PostgresLexical(chunking_id).postings(terms[:MOST_WEIGHED], Scope(self.collections))
-        alive = {entry.term: np.setdiff1d(entry.ids, postings.deleted) for entry in postings.terms}
-        best = min(alive, key=lambda term: (-len(alive[term]), term), default="")
-        return (best, int(alive[best].min())) if best and len(alive[best]) else None
-
-    def written(self, term: str, chunk_id: int, typed: str) -> str:
-        """The first word of the chunk that has this term; in lower case where that is how was typed."""
-        given = {"chunk": chunk_id, "collections": list(self.collections)}
+            return {}
         with pools.transaction() as connected:
-            row = connected.execute(TEXT, given).fetchone()
+            known = self.known(connected, terms)
+        return {word: found for word, found in words.items() if not known & set(found)}
+
+    def meant(self, unknown: Mapping[str, Variants]) -> dict[str, str]:
+        """For each word the one of a visible chunk whose term is nearest, if any is near."""
+        with pools.transaction() as connected:
+            near = {word: self.near(connected, terms)[:MOST_WEIGHED] for word, terms in unknown.items()}
+        standing = self.standing({term for terms in near.values() for term in terms})
+        found = {}
+        with pools.transaction() as connected:
+            for word, terms in near.items():
+                best = min((standing[term] for term in terms if term in standing), key=_by_use, default=None)
+                if best and (meant := self.written(connected, best, word)):
+                    found[word] = meant
+        return found
+
+    def known(self, connected: Connection, terms: Iterable[str]) -> set[str]:
+        rows = connected.execute(KNOWN, {**self.place, "terms": sorted(terms)}).fetchall()
+        return {term for (term,) in rows}
+
+    def near(self, connected: Connection, terms: Variants) -> list[str]:
+        """The nearest to the first of `terms` that has any: of those one edit away, and most of those two."""
+        for term in terms:
+            if allowance(term) > 1:
+                given = {"openings": sorted(openings(term)), "limit": MOST_PER_OPENING}
+                lengths = {"least": len(term) - allowance(term), "most": len(term) + allowance(term)}
+                rows = connected.execute(NEAR, {**self.place, **given, **lengths}).fetchall()
+                beside = {found for (found,) in rows}
+            else:
+                beside = self.known(connected, edits(term)) if allowance(term) else set()
+            if found := nearest(term, beside):
+                return found
+        return []
+
+    def standing(self, terms: set[str]) -> dict[str, _Standing]:
+        """Those of the terms that some chunk holds which is there."""
+        found: dict[str, _Standing] = {}
+        for chunking_id in self.chunking_ids if terms else ():
+            postings = PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
+            for entry in postings.terms:
+                alive = np.setdiff1d(entry.ids, postings.deleted)
+                if len(alive) and entry.term not in found:
+                    found[entry.term] = _Standing(entry.term, len(alive), int(alive[0]))
+        return found
+
+    def written(self, connected: Connection, standing: _Standing, typed: str) -> str:
+        """The first word of the chunk that has the term; in lower case where that is how was typed."""
+        row = connected.execute(TEXT, {**self.place, "chunk": standing.chunk_id}).fetchone()
         if row is None:
             return ""
         title, path, text, language = row
         words = (word for each in (title, *path, text) for word in _WORD.findall(each))
-        found = next((word for word in words if analyse(word, language) == [term]), "")
+        found: str = next((word for word in words if analyse(word, language) == [standing.term]), "")
         return found.lower() if typed.islower() else found
+
+
+def _by_use(standing: _Standing) -> tuple[int, str]:
+    return -standing.count, standing.term
