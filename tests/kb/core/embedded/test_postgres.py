@@ -106,7 +106,11 @@ def test_what_was_committed_survives_a_killed_server(home: Path) -> None:
         assert value(home, "SELECT answer FROM kept") == 42
 
 
-@pytest.mark.parametrize("written", ["", "not a number\n", f"{2**22 + 1}\n", f"{os.getpid()}\n", "1\n"])
+@pytest.mark.parametrize(
+    "written",
+    ["", "not a number\n", f"{2**22 + 1}\n", f"{os.getpid()}\n", "1\n"],
+    ids=["empty", "words", "nobody", "ourselves", "init"],
+)
 def test_a_stale_pid_file_is_nobody(tmp_path: Path, written: str) -> None:
     layout.postgres_data(tmp_path).mkdir()
     (layout.postgres_data(tmp_path) / "postmaster.pid").write_text(written)
