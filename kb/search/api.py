@@ -72,7 +72,13 @@ EVENTS = {
 def search(request: Request, body: SearchIn) -> engine.Results:
     """The passages that match best, in what you may see."""
     return engine.search(
-        request.auth, body.query, body.collections, body.limit, profile=body.profile, explain=body.explain
+        request.auth,
+        body.query,
+        body.collections,
+        body.limit,
+        profile=body.profile,
+        explain=body.explain,
+        as_typed=body.as_typed,
     )
 
 
@@ -80,7 +86,13 @@ def search(request: Request, body: SearchIn) -> engine.Results:
 def search_by_address(request: Request, which: QueryString[SearchAddress]) -> engine.Results:
     """The same by GET; `collection` may be given several times."""
     return engine.search(
-        request.auth, which.q, which.collection, which.limit, profile=which.profile, explain=which.explain
+        request.auth,
+        which.q,
+        which.collection,
+        which.limit,
+        profile=which.profile,
+        explain=which.explain,
+        as_typed=which.as_typed,
     )
 
 

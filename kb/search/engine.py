@@ -14,7 +14,7 @@ from kb.documents.models import Chunk, Document
 from kb.indexes import pools, providers
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
-from kb.indexes.models import Index, IndexVersion
+from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
 from kb.search import deadlines
 from kb.search.arranging import Arranged, arranged, within
@@ -22,6 +22,7 @@ from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import languages, listed, narrow
 from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
+from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
 from retrieval.explaining import explanations
@@ -46,7 +47,8 @@ class Results:
     """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
 
     `empty_because` is "no_collections" or "no_documents" where nothing could be found at all. `notes` say
-    what could not be done, and why. `words` are those of the question, without its filters and exclusions.
+    what could not be done, and why. `words` are those of the question, without its filters and exclusions,
+    as they were searched; `corrections` say which of them were typed otherwise.
     """
 
     query: Query
@@ -57,6 +59,7 @@ class Results:
     sources: dict[int, Chunk] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     words: str = ""
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Wanted:
     kind: str
     profile: RetrievalProfile
     explain: bool
+    as_typed: bool
 
 
 @dataclass(frozen=True)
@@ -106,19 +110,23 @@ def search(
     *,
     profile: str = "",
     explain: bool = False,
+    as_typed: bool = False,
 ) -> Results:
     """The best passages that `user` may see, in `collections` (slugs) or in all.
 
     `profile` names a retrieval profile other than the default. With `explain` each passage says why it
-    stands where it stands. Raises Problem for a question that is empty or too long, an unknown
-    collection, a profile that may not be chosen, or a database that does not answer.
+    stands where it stands. A word that no passage has gives way to the nearest one, unless `as_typed`.
+    Raises Problem for a question that is empty or too long, an unknown collection, a profile that may not
+    be chosen, or a database that does not answer.
     """
     stages = Stages()
     question = checked(text)
     try:
         how = chosen(user, profile)
         asked = parse(question)
-        wanted = Wanted(user, asked, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain)
+        wanted = Wanted(
+            user, asked, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain, as_typed
+        )
         with deadlines.search():
             return found(wanted, stages)
     except (Error, psycopg.Error, TimeoutError) as error:
@@ -145,28 +153,45 @@ def checked(text: str) -> str:
 
 
 def found(wanted: Wanted, stages: Stages) -> Results:
-    user, question = wanted.user if isinstance(wanted.user, User) else None, wanted.question
-    query = Query(kind=wanted.kind, user=user, text=question.question, profile=wanted.profile)
+    user = wanted.user if isinstance(wanted.user, User) else None
+    query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
     collections = visible_collections(wanted.user, wanted.collections)
+    live = [(index.live_version, ids) for index, ids in by_index(collections).items() if index.live_version]
+    spelled = spelling_of(wanted, collections, [version.chunking_id for version, _ in live])
+    wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
-    if not collections:
-        return finished(Results(query, (), empty_because="no_collections", words=question.words), stages)
-    searched = [each for index in by_index(collections).items() if (each := by_version(wanted, *index))]
+    searched = [by_version(wanted, version, ids) for version, ids in live]
     for each in searched:
         query.version = each.version
         query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
         stages.add(each.hits.milliseconds)
     laid = laid_out(wanted, searched)
     stages.add(laid.milliseconds)
-    empty = (
-        ""
-        if laid.passages or Document.objects.filter(collection__in=collections).exists()
-        else "no_documents"
+    results = Results(
+        query,
+        laid.passages,
+        query.degraded,
+        str(query.version or ""),
+        "" if laid.passages else empty_because(collections),
+        laid.rows,
+        (*(note for each in searched for note in each.notes), *laid.notes),
+        wanted.question.words,
+        spelled.changed,
     )
-    notes = (*(note for each in searched for note in each.notes), *laid.notes)
-    version = str(query.version or "")
-    results = Results(query, laid.passages, query.degraded, version, empty, laid.rows, notes, question.words)
     return finished(results, stages)
+
+
+def empty_because(collections: Sequence[int]) -> str:
+    if not collections:
+        return "no_collections"
+    return "" if Document.objects.filter(collection__in=collections).exists() else "no_documents"
+
+
+def spelling_of(wanted: Wanted, collections: Sequence[int], chunking_ids: Sequence[int]) -> Corrections:
+    """The question as it is to be searched. One that is to be answered stays as it was asked."""
+    if wanted.as_typed or wanted.kind == Query.Kind.ASK:
+        return Corrections(wanted.question)
+    return corrected(wanted.question, collections, chunking_ids)
 
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
@@ -194,11 +219,9 @@ def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     return sorted(chosen.values())
 
 
-def by_version(wanted: Wanted, index: Index, collections: Sequence[int]) -> Searched | None:
-    """Each index is searched in its own space, by the version that is live now; None before there is one."""
-    began, version = time.perf_counter(), index.live_version
-    if version is None:
-        return None
+def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]) -> Searched:
+    """Each index is searched in its own space, by the version that is live now."""
+    began = time.perf_counter()
     narrowed = narrow(wanted.question, collections, version.chunking_id)
     spoken = languages(collections)
     normalise = {"normalise": (time.perf_counter() - began) * 1000}

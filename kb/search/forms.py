@@ -8,10 +8,13 @@ from kb.core.models import Collection, Reader
 
 
 class QuestionForm(forms.Form):
-    """`q` and, repeated, `collection` (slugs); none chosen means all. `profile` names a retrieval profile."""
+    """`q` and, repeated, `collection` (slugs); none chosen means all. `profile` names a retrieval profile;
+    with `as_typed` no spelling is corrected.
+    """
 
     q = forms.CharField(required=False, strip=False)
     profile = forms.CharField(required=False)
+    as_typed = forms.BooleanField(required=False)
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

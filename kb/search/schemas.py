@@ -11,6 +11,10 @@ from kb.core.schemas import Input
 from kb.search.engine import MOST_RESULTS, Results
 from retrieval.evidence import Explanation
 
+SYNTAX = (
+    'Words, or a whole question; `"exact phrase"`, `-without`, `title:`, `tag:`, `type:`, `after:` and `before:` '
+    "restrict it, and what is not well-formed is searched as plain words."
+)
 Slugs = Annotated[
     list[str] | None,
     Field(max_length=100, description="Slugs; all that you may see where left out."),
@@ -25,14 +29,16 @@ ProfileName = Annotated[
     ),
 ]
 Explain = Annotated[bool, Field(description="Say of each passage why it stands where it stands.")]
+AsTyped = Annotated[bool, Field(description="Look for unknown words as they are, not for the nearest ones.")]
 
 
 class SearchIn(Input):
-    query: str = Field(description="What to look for.")
+    query: str = Field(description=f"What to look for. {SYNTAX}")
     collections: Slugs = None
     limit: Passages = 10
     profile: ProfileName = ""
     explain: Explain = False
+    as_typed: AsTyped = False
 
 
 class SearchAddress(Schema):
@@ -43,6 +49,7 @@ class SearchAddress(Schema):
     limit: Passages = 10
     profile: ProfileName = ""
     explain: Explain = False
+    as_typed: AsTyped = False
 
 
 class AskIn(Input):
@@ -93,6 +100,11 @@ class DuplicateOut(Schema):
     title: str
 
 
+class CorrectionOut(Schema):
+    typed: str
+    meant: str = Field(description="A word of a passage that you may see.")
+
+
 class PassageOut(Schema):
     """Evidence: `text` begins at `start` of the document's text, in Unicode code points."""
 
@@ -114,6 +126,8 @@ class PassageOut(Schema):
 class SearchOut(Schema):
     query_id: UUID
     profile: str = Field(description="The retrieval profile that was used, with its number.")
+    words: str = Field(description="What was looked for, without what restricts it.")
+    corrections: list[CorrectionOut] = Field(description="Words that no passage has, and what was meant.")
     passages: list[PassageOut] = Field(description="Best first.")
     degraded: str = Field(description="Why one arm was missing, if one was; otherwise empty.")
     notes: list[str] = Field(description="Which other step was left out, and why.")

@@ -33,6 +33,7 @@ def searching(request: HttpRequest) -> HttpResponse:
                 limit=RESULTS,
                 profile=form.cleaned_data["profile"],
                 explain=True,
+                as_typed=form.cleaned_data["as_typed"],
             )
         except Problem as refused:
             problem = refused
@@ -44,6 +45,7 @@ def searching(request: HttpRequest) -> HttpResponse:
         "results": results,
         "found": found(results.passages, results.sources.values(), results.words) if results else [],
         "empty": empty_because(form),
+        "as_typed": f"{request.GET.urlencode()}&as_typed=on",
         "profiles": profile_names(request.user),
         "grouped": bool(results and results.query.profile and results.query.profile.group_by_document),
     }

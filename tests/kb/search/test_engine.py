@@ -125,3 +125,24 @@ def test_without_the_model_the_words_are_searched(
     results = search(alice, "How is bread baked?")
     assert results.degraded
     assert results.passages[0].title == "bread"
+
+
+def test_a_misspelt_word_gives_way_to_the_nearest_one_and_that_is_said(
+    alice: User, papers: Collection
+) -> None:
+    results = search(alice, "flouer and bread")
+    assert [(one.typed, one.meant) for one in results.corrections] == [("flouer", "flour")]
+    assert results.words == "flour and bread"
+    assert results.query.text == "flouer and bread", "what was asked is what is recorded"
+    as_typed = search(alice, "flouer and bread", as_typed=True)
+    assert (as_typed.corrections, as_typed.words) == ((), "flouer and bread")
+    assert search(alice, "flouer and bread", kind="ask").words == "flouer and bread"
+
+
+def test_a_question_may_restrict_itself(alice: User, papers: Collection) -> None:
+    assert titles(alice, 'index OR "oven is cold"') == ["bread"]
+    assert titles(alice, "index -greedily") == ["bread"]
+    assert titles(alice, "flour title:hnsw") == ["hnsw"]
+    results = search(alice, "title:bread")
+    assert [passage.title for passage in results.passages] == ["bread"]
+    assert results.words == ""
