@@ -28,11 +28,11 @@ WORK = {
     "indexes": {
         "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
         "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers",
-        "settling",
+        "reposting", "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "snippets", "warming",
+        "redaction", "rendering", "snippets", "timing", "warming",
     },
     "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
 }  # fmt: skip

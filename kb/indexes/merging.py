@@ -29,6 +29,7 @@ from kb.indexes import lexical
 from kb.indexes.models import Segment, Tombstone
 from retrieval import bm25
 from retrieval.analysis import analyser_hash
+from retrieval.protocols import TermPostings
 
 Pair: TypeAlias = tuple[int, int]
 """Chunking and collection."""
@@ -53,6 +54,7 @@ SELECT chunking_id, collection_id, array_agg(id), array_agg(count), max(created_
 BLOCKS = (
     "SELECT term, postings FROM indexes_postingblock WHERE segment_id = ANY(%s) ORDER BY term, segment_id"
 )
+EVERY = "SELECT postings FROM indexes_postingblock WHERE term = %s AND segment_id = ANY(%s)"
 STRAY_TOMBSTONES = """
 DELETE FROM indexes_tombstone gone WHERE NOT EXISTS (
     SELECT FROM indexes_segment segment
@@ -147,7 +149,8 @@ def merge(chunking_id: int, collection_id: int, at_rest: bool = False) -> bool:
     # First the tombstones: what they name was in a segment by then, and nobody else takes segments away.
     gone = deleted(chunking_id, collection_id)
     segments = list(Segment.objects.filter(chunking_id=chunking_id, collection_id=collection_id))
-    mergeable = [segment for segment in segments if segment.live and segment.analyser == analyser_hash()]
+    analyser = analyser_hash()
+    mergeable = [segment for segment in segments if segment.live and segment.analyser == analyser]
     if not mergeable:
         return False
     chunks = {segment.pk: chunks_of([segment.pk]) for segment in mergeable} if len(gone) else {}
@@ -200,12 +203,14 @@ def merged(segments: Sequence[int], gone: NDArray[np.int32]) -> list[tuple[str, 
 
 def chunks_of(segments: Sequence[int]) -> NDArray[np.int32]:
     """All chunks that the segments hold, deleted or not."""
+    return every(segments).ids
+
+
+def every(segments: Sequence[int]) -> TermPostings:
+    """All chunks that the segments hold, deleted or not, with their lengths."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT postings FROM indexes_postingblock WHERE term = %s AND segment_id = ANY(%s)",
-            [bm25.EVERY, list(segments)],
-        )
-        return bm25.unpack(bm25.EVERY, [bytes(block) for (block,) in cursor.fetchall()]).ids
+        cursor.execute(EVERY, [bm25.EVERY, list(segments)])
+        return bm25.unpack(bm25.EVERY, [bytes(block) for (block,) in cursor.fetchall()])
 
 
 def deleted(chunking_id: int, collection_id: int) -> NDArray[np.int32]:

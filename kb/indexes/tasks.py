@@ -14,7 +14,7 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from kb.core.waking import wake
-from kb.indexes import calibrating, embedding, embedding_queue, merging, settling
+from kb.indexes import calibrating, embedding, embedding_queue, merging, reposting, settling
 from kb.indexes.models import IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,13 @@ def merge_segments_task() -> None:
     merging.forget_strays()
     if merging.merge_for(SECONDS_PER_MERGE):
         wake(merge_segments_task, expires=60)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def repost_segments_task() -> None:
+    """Rebuilds postings that another analyser made, for a while; what is written stays."""
+    if reposting.repost_for(SECONDS_PER_TASK):
+        wake(repost_segments_task, expires=300)
 
 
 def wake_embedding_on_commit(version_id: int) -> None:
