@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 
 Link: TypeAlias = tuple[str, str, str]
-"""Title, icon (of Material Symbols), and `app_model`."""
+"""Title, icon (of Material Symbols), and `app_model` or, for another page than its list, `app_model_page`."""
 
 SECTIONS: dict[str, list[Link]] = {
     "Corpus": [
@@ -27,6 +27,7 @@ SECTIONS: dict[str, list[Link]] = {
     ],
     "Questions": [
         ("Queries", "search", "search_query"),
+        ("Search times", "timer", "search_query_timing"),
         ("Answers", "format_quote", "search_answer"),
         ("Retrieval profiles", "tune", "search_retrievalprofile"),
     ],
@@ -38,7 +39,7 @@ SECTIONS: dict[str, list[Link]] = {
         ("Workers", "monitor_heart", "core_heartbeat"),
     ],
 }
-SUPERUSERS_ONLY = {"core_user", "core_invitation", "core_auditentry"}
+SUPERUSERS_ONLY = {"core_user", "core_invitation", "core_auditentry", "search_query_timing"}
 
 
 def sidebar() -> dict[str, Any]:
@@ -52,7 +53,7 @@ def sidebar() -> dict[str, Any]:
 
 
 def item(title: str, icon: str, model: str) -> dict[str, Any]:
-    link = reverse_lazy(f"admin:{model}_changelist")
+    link = reverse_lazy(f"admin:{model}" if model.count("_") > 1 else f"admin:{model}_changelist")
     return {"title": title, "icon": icon, "link": link, "permission": shown(model)}
 
 

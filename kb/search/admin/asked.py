@@ -4,22 +4,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import URLPattern, path
 
 from kb.core.admin.base import ReadOnly, ReadOnlyInline, display, person
+from kb.search.admin import timing
 from kb.search.answers import shown_to
 from kb.search.models import Answer, Interaction, Query
+from kb.search.timing import place
 
 ANSWER_COLOURS = {"answered": "success", "declined": "info", "failed": "danger", "cancelled": "warning"}
-
-
-STAGES = ("embed", "dense", "lexical", "fuse", "fetch")
-
-
-def place(stage: str) -> int:
-    """Where a stage stands in a search; unknown ones come last."""
-    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
 @admin.register(Query)
@@ -47,6 +42,14 @@ class QueryAdmin(ReadOnly[Query]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Query]:
         return Query.objects.visible_to(person(request))
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.timing_view)
+        return [path("timing/", view, name="search_query_timing"), *super().get_urls()]
+
+    def timing_view(self, request: HttpRequest) -> HttpResponse:
+        context = timing.page(request) | {"opts": self.model._meta}
+        return self.page(request, "admin/search/timing.html", context)
 
     @display(description="Text", ordering="text")
     def text_start(self, query: Query) -> str:
