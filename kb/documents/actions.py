@@ -1,5 +1,6 @@
 """Puts documents in, replaces, pauses, cancels, retries and deletes them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,8 +38,10 @@ def add_document(
     file: File[bytes],
     filename: str | None = None,
     upload: Upload | None = None,
+    *,
+    tags: Iterable[str] = (),
 ) -> Added:
-    """Stores the file and queues it. Raises Problem for a file that cannot be taken.
+    """Stores the file and queues it. Raises Problem for a file or tags that cannot be taken.
 
     A file that the collection holds already, whatever its name, is that document; if it had failed or was
     cancelled, it is taken up again.
@@ -46,7 +49,7 @@ def add_document(
     must_edit(actor, collection)
     if upload is not None and upload.collection_id != collection.pk:
         raise not_found("upload")
-    name = adding.checked_name(file, filename)
+    name, tagged = adding.checked_name(file, filename), adding.checked_tags(tags)
     content_hash = originals.sha256(file)
     originals.store(file, content_hash)
     with transaction.atomic(), originals.locked(content_hash):
@@ -55,7 +58,15 @@ def add_document(
         if same is not None and same.collection_id == collection.pk:
             return Added(taken_up_again(actor, same, upload), created=False)
         document = adding.create(
-            actor, collection, file, name, content_hash, paused=paused, upload=upload, same_as=same
+            actor,
+            collection,
+            file,
+            name,
+            content_hash,
+            paused=paused,
+            upload=upload,
+            same_as=same,
+            tags=tagged,
         )
         record(actor, "add", document, collection=collection.slug, filename=name)
         wake_parsing_on_commit(collection.pk)
@@ -121,8 +132,10 @@ def add_or_replace_document(
     file: File[bytes],
     filename: str | None = None,
     upload: Upload | None = None,
+    *,
+    tags: Iterable[str] = (),
 ) -> Added:
-    """As `add_document`, but a file whose name the collection knows replaces that document.
+    """As `add_document`, but a file whose name the collection knows replaces that document, which keeps its tags.
 
     Raises Problem where several documents have the name.
     """
@@ -134,7 +147,7 @@ def add_or_replace_document(
             "ambiguous", f"Several documents are called {name}: replace the one you mean on its page.", 409
         )
     if not named:
-        return add_document(actor, collection, file, name, upload)
+        return add_document(actor, collection, file, name, upload, tags=tags)
     [document] = named
     same = adding.holding(originals.sha256(file)).filter(pk=document.pk)
     if same.exclude(state__in=ENDED_WITHOUT_SUCCESS).exists():
@@ -175,6 +188,19 @@ def reparse_document(actor: User, document: Document) -> Document:
         created_by=actor,
     )
     return again(actor, locked, "re-parse", copy)
+
+
+@transaction.atomic
+def tag_document(actor: User, document: Document, tags: Iterable[str]) -> Document:
+    """Gives the document these tags and no others. Raises Problem for what is no tag."""
+    must_edit(actor, document.collection)
+    tagged = adding.checked_tags(tags)
+    locked = locked_document(document)
+    if locked.tags != tagged:
+        record(actor, "tag", locked, before=locked.tags, after=tagged)
+        locked.tags = tagged
+        locked.save(update_fields=["tags", "updated_at"])
+    return locked
 
 
 @transaction.atomic

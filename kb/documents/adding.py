@@ -1,5 +1,7 @@
 """A file becomes a document of a collection, unless the collection holds the very same file already."""
 
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from uuid import UUID
 
@@ -15,9 +17,15 @@ from kb.documents import originals
 from kb.documents.models import Document, DocumentQuerySet, DocumentRevision, Upload
 from retrieval.loading import SUFFIXES, unreadable
 from retrieval.loading.archives import ARCHIVES
+from retrieval.querying import tag_of
 
 READABLE = SUFFIXES | ARCHIVES
 NAME_LENGTH = 255
+TAG_LENGTH = 50
+MOST_TAGS = 50
+
+
+_LETTER = re.compile(r"[^\W_]")
 
 
 def suffix_of(name: str) -> str:
@@ -47,6 +55,22 @@ def check_size(name: str, size: int) -> None:
     if size > settings.MAX_UPLOAD_BYTES:
         most = settings.MAX_UPLOAD_BYTES // 1024**2
         raise Problem("too_large", f"{name} is larger than {most} MB, which is the most that is taken.", 413)
+
+
+def checked_tags(given: Iterable[str]) -> list[str]:
+    """The tags as they are stored, each once, in order. Raises Problem for what is no tag."""
+    tags = sorted({tag_of(tag) for tag in given} - {""})
+    if len(tags) > MOST_TAGS:
+        raise Problem("invalid", f"A document has at most {MOST_TAGS} tags.", field="tags")
+    for tag in tags:
+        if len(tag) > TAG_LENGTH or not tag.isprintable() or set(tag) & set('",') or not _LETTER.search(tag):
+            raise Problem(
+                "invalid",
+                f"A tag is a word of at most {TAG_LENGTH} characters, without commas and quotes: {tag[:TAG_LENGTH]!r} "
+                "is none.",
+                field="tags",
+            )
+    return tags
 
 
 def holding(*hashes: str) -> DocumentQuerySet:
@@ -92,12 +116,14 @@ def create(
     upload: Upload | None = None,
     archive: Document | None = None,
     same_as: Document | None = None,
+    tags: Sequence[str] = (),
 ) -> Document:
     """A queued document with its first revision; inside a transaction that holds collection and content."""
     document = Document.objects.create(
         collection=collection,
         title=PurePath(name).stem,
         filename=name,
+        tags=list(tags),
         created_by=actor,
         upload=upload,
         archive=archive,

@@ -21,12 +21,15 @@ from kb.documents import actions, models
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.schemas import (
     DocumentOut,
+    DocumentPatch,
     DocumentsOut,
     Listing,
+    Tags,
     TextOut,
     UploadOut,
     UploadsOut,
 )
+from retrieval.querying import tag_of
 
 router = Router(tags=["Documents"])
 
@@ -99,6 +102,8 @@ def listed(documents: QuerySet[Document], which: Listing) -> Slice[Document]:
         documents = documents.filter(state=which.state)
     if which.q:
         documents = documents.filter(Q(title__icontains=which.q) | Q(filename__icontains=which.q))
+    if which.tag:
+        documents = documents.filter(tags__contains=[tag_of(which.tag)])
     return paginate(documents, NEWEST_FIRST, which.cursor, which.limit)
 
 
@@ -118,19 +123,21 @@ def list_collection_documents(request: Request, slug: str, which: Query[Listing]
 @router.post(
     IN_COLLECTION, auth=WRITE, response={202: UploadsOut}, operation_id="add_documents", openapi_extra=FILES
 )
-def add_documents(request: Request, slug: str, upload: UUID | None = None) -> Status[dict[str, Any]]:
+def add_documents(
+    request: Request, slug: str, tag: Query[Tags], upload: UUID | None = None
+) -> Status[dict[str, Any]]:
     """Puts files in. They are queued when this answers; fetch a document again to see it become `ready`.
 
     A single file that is not taken is answered by its problem. Of several files each has its own result,
     and only if none was taken is the whole answered by a problem. They go into the `upload` that is
-    named; several files without one make a new one.
+    named; several files without one make a new one. What is new gets each `tag`.
     """
     collection = visible_collection(request.auth, slug)
     files = uploaded_files(request)
     into = within_upload(request, collection, upload, len(files))
     if len(files) == 1:
-        return Status(202, {"upload": upload, "items": [added(request, collection, files[0], into)]})
-    items = [added_or_refused(request, collection, file, into) for file in files]
+        return Status(202, {"upload": upload, "items": [added(request, collection, files[0], into, tag.tag)]})
+    items = [added_or_refused(request, collection, file, into, tag.tag) for file in files]
     if not any(item.document for item in items):
         results = [UploadOut.from_orm(item).model_dump(mode="json") for item in items]
         raise Problem("none_taken", "None of the files could be taken.", 422, items=results)
@@ -151,16 +158,18 @@ def within_upload(
     return actions.open_upload(account(request), collection, models.Upload.Origin.API)
 
 
-def added(request: Request, collection: Collection, file: Upload, into: models.Upload | None) -> Uploaded:
-    result = actions.add_document(account(request), collection, file, upload=into)
+def added(
+    request: Request, collection: Collection, file: Upload, into: models.Upload | None, tags: list[str]
+) -> Uploaded:
+    result = actions.add_document(account(request), collection, file, upload=into, tags=tags)
     return Uploaded(file.name or "", result.created, visible_document(request.auth, result.document.pk))
 
 
 def added_or_refused(
-    request: Request, collection: Collection, file: Upload, into: models.Upload | None
+    request: Request, collection: Collection, file: Upload, into: models.Upload | None, tags: list[str]
 ) -> Uploaded:
     try:
-        return added(request, collection, file, into)
+        return added(request, collection, file, into, tags)
     except Problem as problem:
         return Uploaded(file.name or "", problem=problem)
 
@@ -195,6 +204,15 @@ def replace_document(request: Request, document_id: UUID) -> Status[Document]:
         raise Problem("several_files", "Send one file to replace a document.", 422)
     actions.replace_document(account(request), document, files[0])
     return Status(202, visible_document(request.auth, document_id))
+
+
+@router.patch(DOCUMENT, auth=WRITE, response=DocumentOut, operation_id="change_document")
+def change_document(request: Request, document_id: UUID, body: DocumentPatch) -> Document:
+    """Changes a document's tags."""
+    document = visible_document(request.auth, document_id)
+    if body.tags is not None:
+        actions.tag_document(account(request), document, body.tags)
+    return visible_document(request.auth, document_id)
 
 
 def taken_up(

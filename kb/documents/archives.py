@@ -148,6 +148,7 @@ def entry_of(archive: Document, given: Given, same_as: Document | None) -> Docum
         collection_id=archive.collection_id,
         title=PurePath(given.name).stem[:500],
         filename=given.name,
+        tags=archive.tags,
         created_by=archive.created_by,
         upload_id=archive.upload_id,
         archive=archive,

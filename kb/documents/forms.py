@@ -6,6 +6,8 @@ from django import forms
 from django.db.models import Case, Model, QuerySet, Value, When
 
 from kb.core.models import Collection, Reader
+from kb.core.problems import Problem
+from kb.documents.adding import checked_tags
 from kb.documents.models import Document, Upload
 
 BIGGEST_OFFSET = 2**31 - 1
@@ -33,13 +35,35 @@ class CollectionField(forms.ModelChoiceField[Collection]):
         return f"{obj} (owner: {obj.owner}; readers: {obj.get_visibility_display().lower()})"
 
 
+class TagsField(forms.CharField):
+    """Tags with commas between them."""
+
+    def __init__(self) -> None:
+        tags = forms.TextInput(attrs={"autocapitalize": "none", "placeholder": "such as finance, draft"})
+        super().__init__(label="Tags", max_length=3000, required=False, widget=tags)
+
+    def clean(self, value: Any) -> list[str]:
+        """The tags as they are stored."""
+        try:
+            return checked_tags(str(super().clean(value)).split(","))
+        except Problem as problem:
+            raise forms.ValidationError(problem.message) from problem
+
+
+class TagsForm(forms.Form):
+    """The tags of one document."""
+
+    tags = TagsField()
+
+
 class UploadForm(forms.Form):
-    """The collection that files go into, and the upload that they are part of.
+    """The collection that files go into, the upload that they are part of, and their tags.
 
     The files themselves are read by the view, one by one.
     """
 
     upload = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    tags = TagsField()
 
     def __init__(self, user: Reader, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ from ninja import Schema
 from pydantic import Field
 
 from kb.core.problems import Problem
-from kb.core.schemas import Cursor, Limit
+from kb.core.schemas import Cursor, Input, Limit
 from kb.documents.models import Document, DocumentRevision, Upload
 
 State = Literal["queued", "parsing", "embedding", "ready", "failed", "cancelled"]
@@ -37,6 +37,7 @@ class DocumentOut(Schema):
     id: UUID
     collection: str = Field(description="The collection's slug.")
     title: str
+    tags: list[str] = Field(description="In lower case, one word each; `tag:` in a question asks for them.")
     filename: str
     state: State = Field(description="`ready` means: searchable. A replacement leaves the old text so.")
     paused: bool = Field(description="Whether its work waits until it is resumed.")
@@ -100,13 +101,26 @@ class DocumentOut(Schema):
         return newest.size if newest else None
 
 
+class DocumentPatch(Input):
+    """Only what is sent is changed."""
+
+    tags: list[str] | None = Field(None, max_length=200, description="All tags that it is to have.")
+
+
 class Listing(Schema):
     """Which documents to list, and where to go on."""
 
     state: State | None = None
     q: str = Field("", max_length=200, description="Part of the title or the file name.")
+    tag: str = Field("", max_length=200, description="Only documents with this tag.")
     cursor: Cursor = None
     limit: Limit = 50
+
+
+class Tags(Schema):
+    """Tags for what is put in."""
+
+    tag: list[str] = Field([], max_length=200, description="A tag; several may be given.")
 
 
 class DocumentsOut(Schema):

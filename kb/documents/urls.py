@@ -28,6 +28,7 @@ urlpatterns = [
     path(f"{DOCUMENT}replace/", editing.document_replace, name="document-replace"),
     path(f"{DOCUMENT}delete/", editing.document_delete, name="document-delete"),
     path(f"{DOCUMENT}reparse/", editing.document_reparse, name="document-reparse"),
+    path(f"{DOCUMENT}tags/", editing.document_tags, name="document-tags"),
 ]
 
 for verb in acting.VERBS:

@@ -161,6 +161,7 @@ function send({ file, slug, row, upload }) {
   body.append("csrfmiddlewaretoken", token());
   body.append("collection", slug);
   body.append("upload", upload.id);
+  body.append("tags", form.elements.tags.value);
   body.append("files", file, file.name);
   const request = new XMLHttpRequest(); // fetch tells nothing of how much is sent
   row.querySelector(".state").textContent = "Uploading";

@@ -22,7 +22,7 @@ from kb.core.problems import Problem
 from kb.core.templatetags.footnote import took
 from kb.documents import actions
 from kb.documents.actions import ENDED_WITHOUT_SUCCESS
-from kb.documents.admin.forms import ReplaceForm, UploadForm
+from kb.documents.admin.forms import ReplaceForm, TagsForm, UploadForm
 from kb.documents.models import Document, DocumentRevision, DocumentStage, Upload
 
 HEAVY = ("text", "pages", "headings")
@@ -130,7 +130,7 @@ class RevisionInline(ReadOnlyInline[DocumentRevision, Document]):
 class DocumentAdmin(Admin[Document]):
     """Documents in the collections that the person may see; those they may edit can be looked after.
 
-    Nothing of a document is edited in place: its title and text are what the indexes were made of.
+    Of a document the tags alone are edited: its title and text are what the indexes were made of.
     """
 
     list_display = ["title", "collection", "state_badge", "filename", "updated_at"]
@@ -138,6 +138,7 @@ class DocumentAdmin(Admin[Document]):
     search_fields = ["title", "filename"]
     readonly_fields: ClassVar[Any] = (
         "title",
+        "tags",
         "collection",
         "filename",
         "upload",
@@ -251,6 +252,7 @@ class DocumentAdmin(Admin[Document]):
         view = self.admin_site.admin_view
         return [
             path("<uuid:pk>/replace/", view(self.replace_view), name="documents_document_replace"),
+            path("<uuid:pk>/tags/", view(self.tags_view), name="documents_document_tags"),
             *(
                 path(f"<uuid:pk>/{verb}/", view(self.one(action, done)), name=f"documents_document_{verb}")
                 for verb, (action, done) in VERBS.items()
@@ -317,6 +319,16 @@ class DocumentAdmin(Admin[Document]):
                 return redirect(reverse("admin:documents_document_change", args=[pk]))
         explanation = "The old text goes on being searched until the new file is parsed."
         return self.form_page(request, form, f"Replace “{document}”", "Replace", explanation=explanation)
+
+    def tags_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        document = self.wanted(request, pk)
+        form = TagsForm(request.POST or None, initial={"tags": ", ".join(document.tags)})
+        if form.is_valid():
+            actions.tag_document(person(request), document, form.cleaned_data["tags"])
+            messages.success(request, "The tags are kept.")
+            return redirect(reverse("admin:documents_document_change", args=[pk]))
+        explanation = "Whoever searches with “tag:” and one of these finds this document."
+        return self.form_page(request, form, f"Tags of “{document}”", "Keep", explanation=explanation)
 
 
 def verbs(document: Document) -> list[tuple[str, str]]:

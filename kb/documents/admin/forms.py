@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from unfold.widgets import BASE_CLASSES, UnfoldAdminSelectWidget
 
 from kb.core.models import Collection, User
+from kb.documents.forms import TagsField
 
 
 class FilesInput(forms.ClearableFileInput):
@@ -40,6 +41,16 @@ class UploadForm(forms.Form):
         super().__init__(*args, **kwargs)
         choices = self.fields["collection"]
         choices.queryset = Collection.objects.editable_by(user)  # type: ignore[attr-defined]  # a ModelChoiceField
+
+
+class TagsForm(forms.Form):
+    """The tags of a document."""
+
+    tags = TagsField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tags"].widget.attrs["class"] = " ".join(BASE_CLASSES)
 
 
 class ReplaceForm(forms.Form):

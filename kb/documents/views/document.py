@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from kb.core.models import Reader
 from kb.documents import reading
-from kb.documents.forms import PlaceForm
+from kb.documents.forms import PlaceForm, TagsForm
 from kb.documents.models import Document, DocumentRevision, DocumentStage
 from kb.documents.views.access import WORK, idle_workers, listing, may_edit
 from kb.documents.views.whole import acts_on, labels
@@ -54,6 +54,7 @@ def work_context(request: HttpRequest, shown: Document) -> dict[str, Any]:
         "in_work": shown.state in WORK,
         "stages": sorted(shown.stages.all(), key=lambda each: order.index(each.stage)),
         "may_edit": editable,
+        "tags_form": TagsForm({"tags": ", ".join(shown.tags)}) if editable else None,
         "acts": acts,
         "shown_acts": labels(acts),
         "idle": idle_workers() if shown.state in WORK and not shown.paused else [],

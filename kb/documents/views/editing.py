@@ -12,12 +12,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from kb.core.models import Collection, User
+from kb.core.models import User
 from kb.core.problems import Problem
 from kb.core.views import person
 from kb.documents import actions
 from kb.documents.adding import READABLE
-from kb.documents.forms import UploadForm
+from kb.documents.forms import TagsForm, UploadForm
 from kb.documents.models import Upload
 from kb.documents.views.access import editable_document, idle_workers, way_back
 
@@ -32,7 +32,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     files = request.FILES.getlist("files")
     if request.method == "POST" and form.is_valid():
         if files:
-            if page := upload_all(request, user, form.cleaned_data["collection"], files):
+            if page := upload_all(request, form, files):
                 return redirect(page)
         else:
             form.add_error(None, "Choose at least one file.")
@@ -62,6 +62,7 @@ def upload_one(request: HttpRequest, user: User, form: UploadForm) -> HttpRespon
             files[0],
             request.POST.get("filename"),
             form.cleaned_data["upload"],
+            tags=form.cleaned_data["tags"],
         )
     except Problem as problem:
         return JsonResponse({"problem": problem.message, "code": problem.code}, status=problem.status)
@@ -75,26 +76,25 @@ def upload_one(request: HttpRequest, user: User, form: UploadForm) -> HttpRespon
     )
 
 
-def upload_all(
-    request: HttpRequest, user: User, collection: Collection, files: list[UploadedFile[Any]]
-) -> str:
+def upload_all(request: HttpRequest, form: UploadForm, files: list[UploadedFile[Any]]) -> str:
     """Adds the files as one upload and says what became of each.
 
     Returns the page to go to: the collection's if it held all of them before, none if no file was taken.
     """
-    opened = actions.open_upload(user, collection, Upload.Origin.PAGE)
-    taken = [added for file in files if (added := reported(request, user, opened, file))]
+    collection, tags = form.cleaned_data["collection"], form.cleaned_data["tags"]
+    opened = actions.open_upload(person(request), collection, Upload.Origin.PAGE)
+    taken = [added for file in files if (added := reported(request, opened, file, tags))]
     if any(added.created for added in taken):
         return reverse("uploaded", args=[opened.pk])
     return reverse("collection", args=[collection.slug]) if taken else ""
 
 
 def reported(
-    request: HttpRequest, user: User, opened: Upload, file: UploadedFile[Any]
+    request: HttpRequest, opened: Upload, file: UploadedFile[Any], tags: list[str]
 ) -> actions.Added | None:
     """Adds one file of several, and says what became of it."""
     try:
-        added = actions.add_document(user, opened.collection, file, upload=opened)
+        added = actions.add_document(person(request), opened.collection, file, upload=opened, tags=tags)
     except Problem as problem:
         messages.error(request, f"{file.name}: {problem.message}")
         return None
@@ -149,3 +149,16 @@ def document_reparse(request: HttpRequest, pk: UUID) -> HttpResponse:
     else:
         messages.success(request, f"“{document.title}” is read again.")
     return redirect(way_back(request) or reverse("document", args=[document.pk]))
+
+
+@login_required
+@require_POST
+def document_tags(request: HttpRequest, pk: UUID) -> HttpResponse:
+    document = editable_document(request, pk)
+    form = TagsForm(request.POST)
+    if form.is_valid():
+        actions.tag_document(person(request), document, form.cleaned_data["tags"])
+        messages.success(request, "The tags are kept.")
+    else:
+        messages.error(request, " ".join(form.errors["tags"]))
+    return redirect("document", pk)

@@ -18,6 +18,7 @@ from kb.core.models import Collection, User
 from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.documents.actions import Added, add_document, add_or_replace_document
+from kb.documents.adding import checked_tags
 from kb.documents.models import Upload
 from kb.documents.uploading import Ingestion, Tally, files
 
@@ -46,12 +47,16 @@ class Command(BaseCommand):
             action="store_true",
             help="a file replaces the document of its name in the collection",
         )
+        parser.add_argument(
+            "--tag", action="append", default=[], metavar="TAG", help="for what is new; may be repeated"
+        )
         parser.add_argument("--wait", action="store_true", help="until every document is ready or failed")
         parser.add_argument("--json", action="store_true", help="one object on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             actor = acting(options["username"])
+            options["tag"] = checked_tags(options["tag"])
             collection = chosen(actor, options["collection"])
             ingestion = Ingestion(actor, collection, ", ".join(map(str, options["paths"])))
             interrupted = self.work(ingestion, options)
@@ -71,7 +76,7 @@ class Command(BaseCommand):
         # Counted first, for the time that remains: looking costs next to nothing beside storing.
         total = sum(1 for _ in files(options["paths"], Tally()))
         try:
-            self.put_in(ingestion, options["paths"], options["replace"], total)
+            self.put_in(ingestion, options, total)
         except KeyboardInterrupt:
             return (
                 f"Stopped: {ingestion.tally.seen:,} of {total:,} files are through. Run the same command again "
@@ -84,14 +89,15 @@ class Command(BaseCommand):
                 return f"All {total:,} files are put in; the workers go on without this command."
         return ""
 
-    def put_in(self, ingestion: Ingestion, paths: list[Path], replace: bool, total: int) -> None:
+    def put_in(self, ingestion: Ingestion, options: dict[str, Any], total: int) -> None:
         def put(file: File[bytes], upload: Upload) -> Added:
-            action = add_or_replace_document if replace else add_document
-            return action(ingestion.actor, ingestion.collection, file, upload=upload)
+            action = add_or_replace_document if options["replace"] else add_document
+            return action(ingestion.actor, ingestion.collection, file, upload=upload, tags=options["tag"])
 
+        paths, look_first = files(options["paths"], ingestion.tally), not options["replace"]
         room = MOST_WAITING - ingestion.at_work()
         with tqdm(total=total, desc="Putting in", unit="file", file=sys.stderr, disable=None) as bar:
-            for added in ingestion.put_in(files(paths, ingestion.tally), put, look_first=not replace):
+            for added in ingestion.put_in(paths, put, look_first=look_first):
                 bar.update(ingestion.tally.seen - bar.n)
                 room -= added
                 if room <= 0:
