@@ -75,4 +75,5 @@ def distances(word: str, terms: Sequence[str]) -> NDArray[np.int64]:
                 now[at + 1] = np.where(swapped, np.minimum(now[at + 1], before[at - 1] + 1), now[at + 1])
         before, last = last, now
     lengths = np.array([len(term) for term in terms])
-    return last[lengths, np.arange(len(terms))].astype(np.int64)
+    found: NDArray[np.int64] = last[lengths, np.arange(len(terms))].astype(np.int64)
+    return found

@@ -32,9 +32,9 @@ WORK = {
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "snippets", "timing", "warming",
+        "redaction", "rendering", "snippets", "spelling", "timing", "warming",
     },
-    "quality": {"datasets", "declining", "evaluation", "scoring", "scratch", "vector_cache"},
+    "quality": {"datasets", "declining", "evaluation", "progress", "scoring", "scratch", "tuning", "vector_cache"},
 }  # fmt: skip
 LAYERS = [
     {"models"},

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from django.db.models import F
-
 from kb.documents.models import (
     Chunk,
     Chunking,
@@ -68,13 +66,11 @@ def write(document: Document, revision: DocumentRevision, chunking: Chunking, pi
     they are not kept.
     """
     note_language(document.collection_id, revision.language)
-    stored = Chunk.objects.filter(document=document, chunking=chunking).annotate(
-        language=F("revision__language")
-    )
+    languages = dict(document.revisions.values_list("pk", "language"))
     before = {
         (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash)): old
-        for old in stored.defer("text")
-        if rules_of(old.language) is rules_of(revision.language)
+        for old in Chunk.objects.filter(document=document, chunking=chunking).defer("text")
+        if rules_of(languages[old.revision_id]) is rules_of(revision.language)
     }
     wanted = {piece.identity for piece in pieces}
     kept_ids = [old.pk for key, old in before.items() if key in wanted]

@@ -106,7 +106,7 @@ def _candidates(parsed: Parsed) -> list[str]:
 
 def _replaced(words: str, changed: Iterable[Correction]) -> str:
     for each in changed:
-        words = re.sub(rf"\b{re.escape(each.typed)}\b", lambda _, meant=each.meant: meant, words)
+        words = re.sub(rf"\b{re.escape(each.typed)}\b", each.meant, words)  # letters alone: no reference
     return words
 
 

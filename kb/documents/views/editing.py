@@ -160,5 +160,5 @@ def document_tags(request: HttpRequest, pk: UUID) -> HttpResponse:
         actions.tag_document(person(request), document, form.cleaned_data["tags"])
         messages.success(request, "The tags are kept.")
     else:
-        messages.error(request, " ".join(form.errors["tags"]))
+        messages.error(request, " ".join(map(str, form.errors["tags"])))
     return redirect("document", pk)
