@@ -1,6 +1,6 @@
 """Runs a labelled collection through the real pipeline, in-process, and scores every arm."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +25,8 @@ from kb.quality.declining import Trial, best_threshold, count, halves
 from kb.quality.scoring import ARMS, Arm, Corpus, figures, score
 from kb.quality.scratch import scratch
 from kb.quality.vector_cache import CachedEmbedder
-from kb.search.arranging import arranged
+from kb.search.arranging import arranged, within
+from kb.search.narrowing import languages
 from kb.search.profiles import default_profile
 from retrieval.answering import Finished
 from retrieval.answering.extractive import ExtractiveAnswerer
@@ -56,6 +57,10 @@ class Ingested:
     @property
     def scope(self) -> Scope:
         return Scope((self.collection.pk,))
+
+    @property
+    def languages(self) -> Sequence[str]:
+        return languages(self.scope.collections)
 
     @contextmanager
     def retriever(self) -> Iterator[Retriever]:
@@ -157,7 +162,7 @@ def scored(ingested: Ingested, queries: Mapping[str, str], progress: Progress) -
     # The weights are loaded before the clock runs.
     providers.embedder(ingested.version.model).embed(["warm up"], "query")
     with ingested.retriever() as retriever:
-        return score(ingested.corpus, queries, retriever, ingested.scope, step)
+        return score(ingested.corpus, queries, retriever, ingested.scope, step, languages=ingested.languages)
 
 
 def report(
@@ -184,9 +189,9 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     trials = []
     with ingested.retriever() as retriever:
         for question in asked:
-            hits = list(retriever.search(question.text, ingested.scope))
+            hits = list(retriever.search(question.text, ingested.scope, languages=ingested.languages))
             laid = arranged(ingested.user, question.text, hits, profile, profile.passages)
-            *_, last = answerer.answer(question.text, laid.passages)
+            *_, last = answerer.answer(question.text, within(laid.passages, profile.context_tokens))
             if not isinstance(last, Finished) or last.confidence is None:
                 raise TypeError("The quoting answerer ended without its confidence")
             trials.append(Trial(question.id, last.confidence, bool(question.documents)))

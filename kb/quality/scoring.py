@@ -9,10 +9,11 @@ import numpy as np
 from rank_bm25 import BM25Okapi
 
 from retrieval import bm25, metrics
-from retrieval.analysis import analyse
+from retrieval.analysis import analyse, variants
 from retrieval.fusion import best_per_document
 from retrieval.protocols import Ranked, Scope
 from retrieval.ranking import Retriever
+from retrieval.variants import merged, terms_of
 
 DEPTH = 1000
 CUT = 100
@@ -59,15 +60,17 @@ def score(
     retriever: Retriever,
     scope: Scope,
     done: Callable[[], None],
+    *,
+    languages: Sequence[str],
 ) -> dict[str, Arm]:
     """Each query through each arm; an arm's best chunk stands for its document, then the arms are fused."""
     arms = {name: Arm() for name in ARMS}
     baseline = Baseline(corpus.rendered)
     for query_id, text in queries.items():
         dense = timed(arms["dense"], partial(by_meaning, retriever, text, scope))
-        lexical = timed(arms["lexical"], partial(by_words, retriever, text, scope))
+        lexical = timed(arms["lexical"], partial(by_words, retriever, text, scope, languages))
         okapi = timed(arms["rank_bm25"], partial(baseline.search, text))
-        timed(arms["hybrid"], partial(hybrid, retriever, text, scope))
+        timed(arms["hybrid"], partial(hybrid, retriever, text, scope, languages))
         per_document = [best_per_document(ranked, corpus.documents) for ranked in (dense, lexical, okapi)]
         arms["dense"].rankings[query_id] = corpus.ranking(per_document[0])
         arms["lexical"].rankings[query_id] = corpus.ranking(per_document[1])
@@ -85,17 +88,18 @@ def timed(arm: Arm, work: Callable[[], Ranked]) -> Ranked:
     return ranked
 
 
-def hybrid(retriever: Retriever, text: str, scope: Scope) -> Ranked:
-    return retriever.search(text, scope, CUT).fused
+def hybrid(retriever: Retriever, text: str, scope: Scope, languages: Sequence[str]) -> Ranked:
+    return retriever.search(text, scope, CUT, languages).fused
 
 
 def by_meaning(retriever: Retriever, text: str, scope: Scope) -> Ranked:
     return retriever.dense.nearest(retriever.embedder.embed([text], "query")[0], scope, DEPTH)
 
 
-def by_words(retriever: Retriever, text: str, scope: Scope) -> Ranked:
-    terms = analyse(text)
-    return bm25.rank(retriever.lexical.postings(list(dict.fromkeys(terms)), scope), terms, DEPTH)
+def by_words(retriever: Retriever, text: str, scope: Scope, languages: Sequence[str]) -> Ranked:
+    words = variants(text, languages)
+    postings, names = merged(retriever.lexical.postings(terms_of(words), scope), words)
+    return bm25.rank(postings, names, DEPTH)
 
 
 def figures(arm: Arm, judgements: Mapping[str, Mapping[str, int]]) -> dict[str, float]:

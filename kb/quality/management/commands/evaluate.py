@@ -1,19 +1,17 @@
 """`manage.py evaluate`: scores retrieval on a labelled collection, or on the demo questions."""
 
 import json
-import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
 
 from kb.core.problems import Problem
 from kb.quality.datasets import sampled
 from kb.quality.evaluation import evaluate_beir, evaluate_demo
+from kb.quality.progress import progress_bar
 from retrieval.beir import DatasetError, read_beir
 
 COLUMNS = ("ndcg@10", "recall@5", "recall@10", "recall@100", "mrr@10", "p50_ms", "p95_ms")
@@ -46,18 +44,6 @@ class Command(BaseCommand):
         except (DatasetError, Problem) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(report) if options["json"] else table(report))
-
-
-def progress_bar(stage: str, total: int) -> Callable[[], None]:
-    """A bar on standard error."""
-    bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=None, leave=True)
-
-    def step() -> None:
-        bar.update()
-        if bar.n >= total:
-            bar.close()
-
-    return step
 
 
 def table(report: dict[str, Any]) -> str:
