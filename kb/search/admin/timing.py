@@ -35,6 +35,10 @@ class Course:
     line: float
     top: float
 
+    @property
+    def cut(self) -> bool:
+        return any(pillar.cut for pillar in self.pillars)
+
 
 @dataclass(frozen=True)
 class Verdict:
