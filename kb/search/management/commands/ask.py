@@ -10,6 +10,7 @@ from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.search.answers import Completed, ShownAnswer, Started, ask, shown_to
 from kb.search.models import Answer
+from kb.search.warming import warm
 from retrieval.answering import TextDelta
 
 DECLINED = "The documents do not answer this."
@@ -31,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             user = acting(options["username"])
+            warm()  # the deadline of a question is not for loading the model of this process
             for event in ask(user, options["text"], options["collection"]):
                 self.take(event, options["json"], user)
         except Problem as problem:
