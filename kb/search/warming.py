@@ -1,4 +1,4 @@
-"""Loads the embedding model of the live index before the first question has to wait for it."""
+"""Loads the embedding model of the live index, and counts its vectors, before the first question has to wait for it."""
 
 import logging
 import threading
@@ -7,6 +7,7 @@ from django.db import connection
 
 from kb.indexes import providers
 from kb.indexes.models import Index
+from kb.indexes.population import population
 
 logger = logging.getLogger(__name__)
 
@@ -34,5 +35,6 @@ def warm() -> None:
         for index in Index.objects.filter(live_version__isnull=False).select_related("live_version__model"):
             if index.live_version is not None:
                 providers.embedder(index.live_version.model).embed(["warm"], "query")
+                population(index.live_version)
     except Exception:
         logger.exception("The embedding model could not be loaded ahead of the first question")

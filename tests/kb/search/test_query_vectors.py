@@ -262,3 +262,41 @@ def test_no_question_waits_beyond_the_deadline_of_its_search(version: IndexVersi
 
 def test_the_size_of_a_cache_that_cannot_tell_is_not_known() -> None:
     assert query_vectors.size() is None
+
+
+class Counted:
+    """What of a cache on Redis its size is told from."""
+
+    def __init__(self, keys: int) -> None:
+        self._cache, self.keys = self, keys
+
+    def make_key(self, pattern: str) -> str:
+        return f":1:{pattern}"
+
+    def get_client(self) -> "Counted":
+        return self
+
+    def scan_iter(self, match: str, count: int) -> Iterator[bytes]:
+        assert match == ":1:query-vector:*"
+        return (b"%d" % number for number in range(self.keys))
+
+    def memory_usage(self, place: bytes) -> int:
+        return 1696
+
+
+def test_the_size_is_counted_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = query_vectors.counted(Counted(3))  # type: ignore[arg-type]
+    assert (size.entries, size.total_bytes, size.more) == (3, 3 * 1696, False)
+    assert query_vectors.counted(Counted(0)).total_bytes == 0  # type: ignore[arg-type]
+    monkeypatch.setattr(query_vectors, "MOST_COUNTED", 2)
+    assert (query_vectors.counted(Counted(3))).more  # type: ignore[arg-type]
+
+
+def test_another_backend_is_another_identity_and_nothing_is_loaded_for_it(settings: object) -> None:
+    model = EmbeddingModel(provider="local", name="all-MiniLM-L6-v2", weights_sha256="0" * 64, dimensions=384)
+    found = set()
+    for backend in ("torch-float32", "openvino-float32", "openvino-bfloat16"):
+        settings.EMBED_BACKEND = backend  # type: ignore[attr-defined]
+        found.add(providers.identity(model))  # weights of this hash there are none
+    assert len(found) == 3
+    assert all("0" * 64 in identity for identity in found)
