@@ -25,6 +25,9 @@ from tests.places import ROOT, shared_data
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser comes last: its driver keeps an event loop, beside which Django refuses the database."""
     items.sort(key=lambda item: "browser" in item.path.parts)
+    for item in items:
+        if {"browser", "services"} & {*item.path.parts}:
+            item.add_marker(pytest.mark.xdist_group("site"))  # which they share
 
 
 @pytest.fixture(scope="session")

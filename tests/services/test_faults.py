@@ -223,10 +223,11 @@ def test_a_deletion_during_embedding(live_site: Site, folder: Path, key: str) ->
 
 
 def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, key: str) -> None:
+    path = f"/api/v1/collections/{own_collection(live_site)}/documents"
     before = len(originals(live_site))
     headers, body = form("cut.txt", b"never whole " * 400_000)
     connection = http.client.HTTPConnection("127.0.0.1", live_site.port, timeout=60)
-    connection.putrequest("POST", f"/api/v1/collections/{own_collection(live_site)}/documents")
+    connection.putrequest("POST", path)
     for name, value in {"Authorization": f"Bearer {key}", **headers}.items():
         connection.putheader(name, value)
     connection.endheaders(body[: len(body) // 2])
