@@ -39,8 +39,9 @@ def chosen(reader: Reader, name: str) -> RetrievalProfile:
 
     Raises Problem where the reader may not choose, or there is none.
     """
+    default = default_profile()
     if not name:
-        return default_profile()
+        return default
     if not may_choose(reader):
         raise Problem("forbidden", "You may not choose a retrieval profile: leave it out.", 403)
     base, _, number = name.rpartition(" ")

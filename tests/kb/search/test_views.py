@@ -299,7 +299,7 @@ def test_the_search_page_says_what_it_corrected(as_user, bob: User, bees: Docume
     page = as_user(bob).get("/search/", {"q": "wagle dance"})
     said = words(page)
     assert "Showing results for waggle" in said
-    assert "Search for wagle dance instead" in said
+    assert "Search for “wagle dance” instead" in said
     assert 'href="/search/?q=wagle+dance&amp;as_typed=on"' in page.content.decode()
     assert "Showing results" not in words(
         as_user(bob).get("/search/", {"q": "wagle dance", "as_typed": "on"})
