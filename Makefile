@@ -19,7 +19,7 @@ COMPILE := $(VENV_PYTHON) -m piptools compile --quiet --strip-extras --generate-
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	--constraint requirements/torch.txt
 
-.PHONY: help run install install-test test test-all test-faults check bench bench-ingest lock openapi clean chromium
+.PHONY: help run install install-test test test-all test-faults check bench bench-ingest bench-search lock openapi clean chromium
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -87,6 +87,9 @@ bench: .venv/.bench  ## measure what has a benchmark
 
 bench-ingest: .venv/.bench  ## ingestion beside other pipelines, in one run of about a quarter of an hour
 	$(VENV_PYTHON) -m tests.benchmarks.ingest
+
+bench-search: .venv/.bench  ## searching beside other engines, in one run of about half an hour
+	$(VENV_PYTHON) -m tests.benchmarks.search
 
 lock: install-test  ## resolve the requirements again, after a change of pyproject.toml
 	$(PIP) install --quiet "pip-tools>=7.5"

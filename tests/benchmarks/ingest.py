@@ -138,7 +138,7 @@ def parsed(running: Site, file: Path) -> None:
 
 def fill(running: Site, chunks: int) -> None:
     environment = running.environment | {"DJANGO_SETTINGS_MODULE": "kb.settings"}
-    command = [sys.executable, "-m", "tests.benchmarks.filling", str(chunks)]
+    command = [sys.executable, "-m", "tests.benchmarks.corpus", str(chunks)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
@@ -230,14 +230,16 @@ def haystack_pipeline(files: dict[str, str], running: Site) -> Callable[[], obje
 # Parsing ------------------------------------------------------------------------------------------
 
 ALONE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from retrieval.loading import load
+load(b"Words of some language, so that what is loaded once is loaded.", "warm.txt")
 for path in map(Path, sys.argv[1:]):
     began = time.perf_counter()
     loaded = load(path.read_bytes(), path.name)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     pages = len(loaded.pages) or max(1, len(loaded.text) // 3000)
     print(json.dumps({"pages": pages, "seconds": seconds, "peak_mb": peak}))
 """
