@@ -9,6 +9,9 @@ from typing import TypeAlias
 CANDIDATE = 10
 MOST_EF_SEARCH = 1000  # pgvector's own limit
 MOST_VISITED = 20_000  # pgvector's default, where the sizes are not known
+# The shortest list. Among 100,000 vectors in clusters, for questions far from all of them, lists of 100 and of
+# 200 had 0.963 and 0.997 of the ten nearest; near them either had all.
+SHORTEST = 200
 DEPTH = 2  # so many times as long as the result the list is at least: its end is the less certain part
 TIES = 16  # rows beyond those asked for: which of equal ones are given is for their ids to say
 
@@ -43,7 +46,7 @@ def plan(total: int, within: int, among: int | None, k: int, ef_search: int) -> 
     """
     passing = within if among is None else min(among, within)
     wanted = k + 2 * math.sqrt(k) + TIES
-    candidates = max(ef_search, DEPTH * k, wanted * total / max(passing, 1))
+    candidates = max(least(k, ef_search), wanted * total / max(passing, 1))
     if CANDIDATE * candidates >= passing:
         return OneByOne(most=2 * passing > total)
     rows = k + TIES if among is None else math.ceil(wanted * within / passing)
@@ -54,4 +57,9 @@ def blind(among: int | None, k: int, ef_search: int) -> Plan:
     """The same where no sizes are known."""
     if among is not None:
         return OneByOne()
-    return Graph(min(max(ef_search, DEPTH * k), MOST_EF_SEARCH), k + TIES, MOST_VISITED)
+    return Graph(min(least(k, ef_search), MOST_EF_SEARCH), k + TIES, MOST_VISITED)
+
+
+def least(k: int, ef_search: int) -> int:
+    """The length of the list where nothing is filtered; `ef_search` is what the index version wants at least."""
+    return max(ef_search, DEPTH * k, SHORTEST)
