@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from kb.documents.models import CollectionLanguage
 from kb.indexes import pools
-from kb.indexes.lexical import PostgresLexical
+from kb.indexes.lexical import Outdated, PostgresLexical
 from retrieval import bm25
 from retrieval.analysis import analyse, fold, needed, phrase
-from retrieval.protocols import Postings, Scope
+from retrieval.protocols import Postings, Scope, TermPostings
 from retrieval.querying import TYPES, Filter, Parsed
 
 Ids: TypeAlias = NDArray[np.int64]
@@ -110,9 +110,13 @@ class _Narrowing:
         postings = self.postings([*parsed.phrases, *parsed.without, *parsed.without_phrases])
         chunks: Ids | None = None
         for text in parsed.phrases:
-            chunks = _both(chunks, self.may_hold(text, postings))
-        if parsed.filtered or chunks is None:
+            candidates = self.may_hold(text, postings)
+            if candidates is not None:
+                chunks = candidates if chunks is None else _both(chunks, candidates)
+        if parsed.filtered:
             chunks = self.of_documents(parsed, chunks)
+        elif chunks is None:
+            chunks = self.all_there_are()
         chunks = self.holding(parsed.phrases, chunks, postings)
         for text in parsed.without:
             chunks = self.excluding(text, chunks, postings, literally=not _is_word(text, self.languages))
@@ -131,9 +135,7 @@ class _Narrowing:
 
     def may_hold(self, text: str, postings: Postings) -> Ids | None:
         """All chunks that hold the text, and some that hold its terms otherwise; None: it may be any."""
-        alive = self._alive or {
-            entry.term: np.setdiff1d(entry.ids, postings.deleted).astype(np.int64) for entry in postings.terms
-        }
+        alive = self._alive or {entry.term: _alive(entry, postings.deleted) for entry in postings.terms}
         self._alive = alive
         found = NOTHING
         for language in self.languages or [""]:
@@ -141,8 +143,21 @@ class _Narrowing:
             if not terms:
                 return None
             held = [alive.get(term, NOTHING) for term in terms]
-            found = np.union1d(found, reduce(np.intersect1d, sorted(held, key=len)))
+            found = _either(found, reduce(_both, sorted(held, key=len)))
         return found
+
+    def all_there_are(self) -> Ids:
+        """Every chunk of the scope, off the list that its postings keep."""
+        lexical = PostgresLexical(self.chunking_id)
+        with pools.transaction() as connected:
+            while True:
+                state = lexical.state(connected, self.everything)
+                try:
+                    found = list(lexical.found(connected, [bm25.EVERY], self.everything, state.segments))
+                except Outdated:
+                    continue
+                there = [_alive(each, state.deleted) for each in found]
+                return there[0] if there else NOTHING
 
     def of_documents(self, parsed: Parsed, among: Ids | None) -> Ids:
         """The chunks of documents that pass the filters."""
@@ -181,10 +196,10 @@ class _Narrowing:
         if candidates is None:
             candidates, literally = chunks, True
         else:
-            candidates = np.intersect1d(chunks, candidates)
+            candidates = _both(chunks, candidates)
         if literally:
             candidates = self.holding([text], candidates, postings)
-        return np.setdiff1d(chunks, candidates)
+        return chunks[~_is_among(chunks, candidates)]
 
     def worth_reading(self, phrases: Sequence[str], among: Ids, postings: Postings) -> Ids:
         """All of them, or the best by the terms of the phrases; else the newest."""
@@ -197,10 +212,27 @@ class _Narrowing:
         return np.sort(best) if len(best) else among[-MOST_READ:]
 
 
-def _both(first: Ids | None, second: Ids | None) -> Ids | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return np.intersect1d(first, second)
+# All of these go by the ids' order: numpy's own set functions sort and make unique what is both already.
+def _is_among(ids: Ids, others: NDArray[Any]) -> NDArray[np.bool_]:
+    if not len(others):
+        return np.zeros(len(ids), np.bool_)
+    found: NDArray[np.bool_] = others[np.minimum(np.searchsorted(others, ids), len(others) - 1)] == ids
+    return found
+
+
+def _both(first: Ids, second: Ids) -> Ids:
+    return first[_is_among(first, second)]
+
+
+def _either(first: Ids, second: Ids) -> Ids:
+    if not len(first) or not len(second):
+        return first if len(first) else second
+    return np.sort(np.concatenate([first, second[~_is_among(second, first)]]))
+
+
+def _alive(entry: TermPostings, deleted: NDArray[np.int32]) -> Ids:
+    ids = np.sort(entry.ids).astype(np.int64)
+    return ids[~_is_among(ids, deleted)]
 
 
 def _is_word(text: str, spoken: Sequence[str]) -> bool:

@@ -176,9 +176,9 @@ class _Vocabulary:
         for chunking_id in self.chunking_ids if terms else ():
             postings = PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
             for entry in postings.terms:
-                alive = np.setdiff1d(entry.ids, postings.deleted)
+                alive = entry.ids[~np.isin(entry.ids, postings.deleted)]
                 if len(alive) and entry.term not in found:
-                    found[entry.term] = _Standing(entry.term, len(alive), int(alive[0]))
+                    found[entry.term] = _Standing(entry.term, len(alive), int(alive.min()))
         return found
 
     def written(self, connected: Connection, standing: _Standing, typed: str) -> str:
