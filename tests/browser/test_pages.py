@@ -29,6 +29,15 @@ def test_nothing_is_wider_than_a_small_screen(page: Page, path: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_how_to_search_opens_by_keyboard_and_fits_a_small_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/search/")
+    page.get_by_text("How to search").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("these very words, one after the other")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_first_tab_skips_to_the_content(page: Page) -> None:
     page.goto("/library/")
     page.keyboard.press("Tab")
