@@ -18,11 +18,11 @@ class Piece:
     marked: bool = False
 
 
-def snippet(text: str, query: str, width: int = WIDTH) -> list[Piece]:
+def snippet(text: str, query: str, width: int = WIDTH, language: str = "") -> list[Piece]:
     """About `width` characters of `text` around most of the query's words; blank lines closed up, "…" where cut."""
     text = _BREAKS.sub("\n", text.strip())
-    terms = set(analyse(query))
-    hits = [match.span() for match in _WORD.finditer(text) if terms & set(analyse(match[0]))]
+    terms = set(analyse(query, language))
+    hits = [match.span() for match in _WORD.finditer(text) if terms & set(analyse(match[0], language))]
     start, end = window(text, hits, width)
     pieces = [Piece("… ")] if start else []
     position = start

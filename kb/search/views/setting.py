@@ -103,19 +103,22 @@ def layouts_of(shown: ShownAnswer) -> dict[int, Layout]:
 def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> list[Found]:
     """The passages with their snippets, linked to the revision they were cut from."""
     revision_of = {chunk.pk: chunk.revision_id for chunk in chunks}
-    rows = DocumentRevision.objects.filter(pk__in=set(revision_of.values())).values_list("pk", "number")
-    numbers = dict(rows)
+    found = DocumentRevision.objects.filter(pk__in=set(revision_of.values()))
+    revisions = {
+        pk: (number, language) for pk, number, language in found.values_list("pk", "number", "language")
+    }
     return [
         Found(
             href=passage_url(
                 passage.document_id,
                 passage.start,
                 passage.start + len(passage.text),
-                numbers.get(revision_of.get(passage.chunk_id, 0)),
+                number,
             ),
             passage=passage,
             headings=below(passage.title, passage.heading_path),
-            snippet=snippet(passage.text, query),
+            snippet=snippet(passage.text, query, language=language),
         )
         for passage in passages
+        for number, language in [revisions.get(revision_of.get(passage.chunk_id, 0), (None, ""))]
     ]
