@@ -40,26 +40,30 @@ def plan(total: int, within: int, among: int | None, k: int, ef_search: int) -> 
 
     `among` is how many chunks the question restricts itself to, None for all: those are picked from the
     rows that come, the collections inside the walk. Of the graph's candidates a share passes both, so the
-    list is made so much longer that `k` of them pass at once, with a margin of two standard deviations.
-    Where that costs more than to compare all that pass, all are compared. Shares may deceive, as a filter
-    may lie far from the question: the walk ends once it has seen as many vectors as pass.
+    list is made so much longer that as many pass as an unfiltered search looks at. (Fewer would do for
+    filters at random; but what people may see goes by topics, as vectors do.) Where that costs more than
+    to compare all that pass, all are compared. Shares may deceive: the walk ends once it has seen as many
+    vectors as pass.
     """
     passing = within if among is None else min(among, within)
-    wanted = k + 2 * math.sqrt(k) + TIES
-    candidates = max(least(k, ef_search), wanted * total / max(passing, 1))
+    wanted = least(k, ef_search)
+    candidates = math.ceil(wanted * total / max(passing, 1))
     if CANDIDATE * candidates >= passing:
         return OneByOne(most=2 * passing > total)
-    rows = k + TIES if among is None else math.ceil(wanted * within / passing)
-    return Graph(min(math.ceil(candidates), MOST_EF_SEARCH), rows, passing)
+    # A list that may not be as long as it should is walked on from until as many rows came.
+    rows = k + TIES if candidates <= MOST_EF_SEARCH else wanted
+    if among is not None:
+        rows = math.ceil(rows * within / passing)
+    return Graph(min(candidates, MOST_EF_SEARCH), rows, passing)
 
 
 def blind(among: int | None, k: int, ef_search: int) -> Plan:
-    """The same where no sizes are known."""
+    """The same where no sizes are known: the walk goes on until as many rows pass as an unfiltered search looks at."""
     if among is not None:
         return OneByOne()
-    return Graph(min(least(k, ef_search), MOST_EF_SEARCH), k + TIES, MOST_VISITED)
+    return Graph(min(least(k, ef_search), MOST_EF_SEARCH), least(k, ef_search), MOST_VISITED)
 
 
 def least(k: int, ef_search: int) -> int:
     """The length of the list where nothing is filtered; `ef_search` is what the index version wants at least."""
-    return max(ef_search, DEPTH * k, SHORTEST)
+    return max(ef_search, DEPTH * k + TIES, SHORTEST)
