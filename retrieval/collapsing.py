@@ -1,15 +1,18 @@
 """Which of several texts say the same: near-duplicates by the words that follow each other.
 
-Resemblance of shingles: Broder (1997), "On the resemblance and containment of documents".
+Resemblance of shingles: Broder (1997), "On the resemblance and containment of documents". What cannot resemble is
+told by a few shingles: prefix filtering, Bayardo, Ma & Srikant (2007), "Scaling Up All Pairs Similarity Search".
 """
 
+import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 ALIKE = 0.9
 SHINGLE = 3  # words
 _WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"\w*\d\w*")
+_DIGIT = re.compile(r"\d")
 _LONG_WORDS = 20  # characters a word on average: a script that writes no spaces
 
 
@@ -19,7 +22,7 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     Texts repeat each other when they share at least `alike` of their shingles (Jaccard) and all their
     numbers: pages that differ in a year, a version or a price say different things.
     """
-    sketches = [sketch(text) for text in texts]
+    sketches = [sketch(text, alike) for text in texts]
     found: list[int] = []
     for place, mine in enumerate(sketches):
         earlier = (other for other in range(place) if found[other] == other)
@@ -27,18 +30,25 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     return found
 
 
-Sketch = tuple[frozenset[int], frozenset[str]]
-"""A text's shingles, hashed, and its numbers."""
+class Sketch(NamedTuple):
+    """A text's shingles, hashed, its numbers, and the least of its shingles, of which resembling texts share one."""
+
+    shingles: frozenset[int]
+    numbers: frozenset[str]
+    prefix: frozenset[int]
 
 
-def sketch(text: str) -> Sketch:
+def sketch(text: str, alike: float = ALIKE) -> Sketch:
     folded = text.casefold()
     words = _WORD.findall(folded)
-    numbers = frozenset(word for word in words if _NUMBER.fullmatch(word))
-    if sum(map(len, words)) > _LONG_WORDS * len(words):
+    numbers = frozenset(word for word in words if not word.isalpha() and _DIGIT.search(word))
+    if len(folded) > _LONG_WORDS * (len(words) + 1):
         words = list("".join(words))
-    count = max(1, len(words) - SHINGLE + 1)
-    return frozenset(hash(tuple(words[at : at + SHINGLE])) for at in range(count)), numbers
+    following = zip(*(words[at:] for at in range(SHINGLE)), strict=False)
+    shingles = frozenset(map(hash, following)) or frozenset([hash(tuple(words))])
+    # Who shares `alike` of these misses too few of them to miss all that come first in one order.
+    least = sorted(shingles)[: len(shingles) - math.ceil(alike * len(shingles)) + 1]
+    return Sketch(shingles, numbers, frozenset(least))
 
 
 def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
@@ -48,7 +58,6 @@ def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def _repeats(one: Sketch, other: Sketch, alike: float) -> bool:
-    sizes = len(one[0]), len(other[0])
-    if one[1] != other[1] or min(sizes) < alike * max(sizes):  # they cannot share so much
+    if one.prefix.isdisjoint(other.prefix) or one.numbers != other.numbers:
         return False
-    return resemblance(one[0], other[0]) >= alike
+    return resemblance(one.shingles, other.shingles) >= alike
