@@ -9,8 +9,8 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import Stemmer
@@ -67,7 +67,7 @@ _MARKS = "".join(
 )
 _W = rf"[\w{_MARKS}]"
 # What holds the pieces of one name together: `3:16` but no other single colon, and the plus of an address.
-_JOINTS = r"(?:[-.@']|::|(?<=\d):(?=\d)|\+(?=[\w.-]+@))"
+_JOINTS = r"(?:[-.@']|:(?::|(?<=\d:)(?=\d))|\+(?=[\w.-]+@))"
 _END = r"(?:\+\+(?!\w)|\#(?!\w))?"
 _TOKEN = re.compile(rf"{_W}+(?:{_JOINTS}{_W}+)*{_END}")
 _ASCII_TOKEN = re.compile(rf"\w+(?:{_JOINTS}\w+)*{_END}")
@@ -92,10 +92,10 @@ def analyse(text: str, language: str = "") -> list[str]:
     hyphens give their parts.
     """
     rules = rules_of(language)
+    known = _known_terms(rules.language)
     terms: list[str] = []
     for token in _tokens(text, rules):
-        found = _terms if len(token) <= MAX_TERM else _terms.__wrapped__
-        terms += found(token, rules.language)
+        terms += known(token) if len(token) <= MAX_TERM else _terms(token, rules)
     return terms
 
 
@@ -150,11 +150,17 @@ def _tokens(text: str, rules: Rules) -> list[str]:
     return _TOKEN.findall(_UNSPACED_RUN.sub(r" \g<0> ", text))
 
 
-@lru_cache(maxsize=50_000)
-def _terms(token: str, language: str) -> Sequence[str]:
+@cache
+def _known_terms(language: str) -> Callable[[str], Sequence[str]]:
+    """`_terms` in one language, which remembers what it has seen."""
+    rules = RULES[language]
+    return lru_cache(maxsize=50_000)(lambda token: _terms(token, rules))
+
+
+def _terms(token: str, rules: Rules) -> Sequence[str]:
     if _UNSPACED_RUN.match(token):
         return _bigrams(token)
-    parts, rules = _PART.findall(token), RULES[language]
+    parts = _PART.findall(token)
     terms = tuple(term for part in parts if (term := _term(part, rules)))
     return tuple(map(sys.intern, _whole(token, parts) + terms))
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Self
 
@@ -13,7 +12,6 @@ from django.db import models
 from django.utils import timezone
 
 from kb.core.models import Collection, Reader
-
 
 # Where `db_index=False` stands, an index that begins with the column serves for it, or nobody looks up by it:
 # each index of these tables is written several times for every document.
@@ -203,13 +201,6 @@ class DocumentRevision(models.Model):
         return f"{self.document} (revision {self.number})"
 
 
-class CollectionLanguageQuerySet(models.QuerySet["CollectionLanguage"]):
-    def among(self, collection_ids: Iterable[int]) -> list[str]:
-        """The languages (ISO 639-1, empty: unknown) of the texts in these collections, in order."""
-        found = self.filter(collection__in=list(collection_ids)).order_by("language")
-        return list(found.values_list("language", flat=True).distinct())
-
-
 class CollectionLanguage(models.Model):
     """A language that some text of the collection was analysed in; it stays when that text goes.
 
@@ -219,8 +210,6 @@ class CollectionLanguage(models.Model):
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="languages")
     language = models.CharField(max_length=10, blank=True)
-
-    objects = CollectionLanguageQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -16,7 +16,6 @@ import numpy as np
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from kb.documents.models import CollectionLanguage
 from kb.indexes import pools
 from kb.indexes.lexical import Outdated, PostgresLexical
 from retrieval import bm25
@@ -36,6 +35,9 @@ NOTHING: Ids = np.empty(0, np.int64)
 ALL_READ = "Not all passages could be looked through for {}: of {:,} that may hold it, {:,} were read."
 NOT_EXCLUDED = "{} could not be excluded: it consists of words that stand nearly everywhere."
 
+LANGUAGES = """
+SELECT DISTINCT language FROM documents_collectionlanguage WHERE collection_id = ANY(%s) ORDER BY language
+"""
 DATED = "coalesce(revision.written_at, document.created_at)"
 # As people type a title: case and diacritics do not count.
 PLAIN = r"regexp_replace(normalize(lower({}), NFKD), '[\u0300-\u036f]', '', 'g')"
@@ -81,7 +83,9 @@ def narrow(parsed: Parsed, collections: Sequence[int], chunking_id: int) -> Narr
 
 def languages(collections: Iterable[int]) -> tuple[str, ...]:
     """The languages in which a question over these collections is to be analysed."""
-    return tuple(CollectionLanguage.objects.among(collections))
+    with pools.transaction() as connected:
+        rows = connected.execute(LANGUAGES, [np.array(list(collections), np.int64)]).fetchall()
+    return tuple(language for (language,) in rows)
 
 
 def listed(scope: Scope, limit: int) -> list[int]:
@@ -175,7 +179,7 @@ class _Narrowing:
         return np.sort(np.frombuffer(packed, ">i4").astype(np.int64))
 
     def parameters(self) -> dict[str, Any]:
-        return {"chunking": self.chunking_id, "collections": list(self.everything.collections)}
+        return {"chunking": self.chunking_id, "collections": np.array(self.everything.collections, np.int64)}
 
     def holding(self, phrases: Sequence[str], among: Ids, postings: Postings) -> Ids:
         """Those whose title, headings or text hold every phrase."""

@@ -128,7 +128,10 @@ class _Vocabulary:
 
     @property
     def place(self) -> dict[str, object]:
-        return {"chunkings": list(self.chunking_ids), "collections": list(self.collections)}
+        return {
+            "chunkings": list(self.chunking_ids),
+            "collections": np.array(self.collections, np.int64),
+        }
 
     def unknown(self, words: Mapping[str, Variants]) -> dict[str, Variants]:
         """Those of the words none of whose terms is known."""

@@ -9,6 +9,7 @@ from kb.documents.actions import replace_document
 from kb.documents.models import Chunk, CollectionLanguage
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import Index
+from kb.search.narrowing import languages
 from retrieval.protocols import Scope
 from tests.conftest import ingest, work_off
 
@@ -37,7 +38,7 @@ def test_each_text_is_analysed_in_its_language(alice: User, collection: Collecti
     assert german.current.language == "de"
     chunking_id = Chunk.objects.filter(document=german)[0].chunking_id
     assert held(collection, chunking_id, "haus", "hauser", "hous", "sie", "they") == {"haus", "hous"}
-    assert CollectionLanguage.objects.among([collection.pk]) == ["de", "en"]
+    assert list(languages([collection.pk])) == ["de", "en"]
 
 
 def test_languages_of_other_collections_are_not_told(
@@ -46,9 +47,9 @@ def test_languages_of_other_collections_are_not_told(
     other = Collection.objects.create(name="Other", slug="other", owner=charlie)
     ingest(charlie, other, "stadt.txt", GERMAN)
     ingest(alice, collection, "note.txt", "short")
-    assert CollectionLanguage.objects.among([collection.pk]) == [""]
-    assert CollectionLanguage.objects.among([other.pk]) == ["de"]
-    assert CollectionLanguage.objects.among([]) == []
+    assert list(languages([collection.pk])) == [""]
+    assert list(languages([other.pk])) == ["de"]
+    assert list(languages([])) == []
 
 
 def test_a_language_is_noted_twice(collection: Collection) -> None:
