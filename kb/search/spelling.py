@@ -22,7 +22,7 @@ from retrieval.spelling import allowance, edits, nearest, openings
 MOST_CORRECTED = 5
 """Words of one question: one with more is in a language that the documents are not."""
 
-MOST_WEIGHED = 8
+MOST_WEIGHED = 24
 """Terms that are equally near, of which the one in most chunks is taken."""
 
 MOST_PER_OPENING = 2_000

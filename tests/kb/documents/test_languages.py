@@ -1,7 +1,10 @@
 """The language of a text decides its terms, and a collection knows which languages it holds."""
 
+from importlib import import_module
+
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connection
 
 from kb.core.models import Collection, User
 from kb.documents import chunks
@@ -76,3 +79,16 @@ def test_chunks_of_the_same_language_are_kept(alice: User, collection: Collectio
     replace_document(alice, document, ContentFile(b"Something short.\n", "note.txt"))
     work_off()
     assert set(document.chunks.values_list("pk", flat=True)) == before
+
+
+def test_the_migration_notes_the_languages_of_what_was_there(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    ingest(alice, collection, "stadt.txt", GERMAN)
+    ingest(alice, collection, "note.txt", "short")
+    CollectionLanguage.objects.all().delete()
+    migration = import_module("kb.documents.migrations.0005_tags")
+    for _ in range(2):  # may run twice
+        with connection.cursor() as cursor:
+            cursor.execute(migration.NOTE_LANGUAGES)
+    assert list(languages([collection.pk])) == ["", "de"]
