@@ -57,7 +57,7 @@ class PostgresDense:
             found = connected.execute(self.statement(plan, scope, k), given(plan, vector, scope), binary=True)
             ranked = best_first(found.fetchall())
         if isinstance(plan, Graph) and scope.chunks is not None:
-            kept = np.isin(ranked.ids, scope.chunks, assume_unique=True)
+            kept = among(ranked.ids, scope.chunks)
             return Ranked(ranked.ids[kept], ranked.scores[kept])
         return ranked
 
@@ -69,6 +69,12 @@ class PostgresDense:
             among=sql.SQL("" if scope.chunks is None else AMONG),
             rows=sql.Literal(plan.rows if isinstance(plan, Graph) else k),
         )
+
+
+def among(ids: NDArray[np.int64], chunks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the few `ids` are in the many `chunks`, which are sorted, and at least one."""
+    places = np.minimum(np.searchsorted(chunks, ids), len(chunks) - 1)
+    return np.asarray(chunks[places] == ids)
 
 
 def settings(plan: Plan) -> dict[str, object]:

@@ -197,6 +197,14 @@ def test_the_same_question_gives_the_same_ranking_in_the_order_of_ids(filled: Fi
     np.testing.assert_array_equal(order, np.arange(50))
 
 
+def test_few_are_picked_by_many_that_are_sorted() -> None:
+    chance = np.random.default_rng(1)
+    for size in (1, 7, 500):
+        chunks = np.sort(chance.choice(1000, size, replace=False))
+        ids = chance.permutation(1100)
+        np.testing.assert_array_equal(dense.among(ids, chunks), np.isin(ids, chunks))
+
+
 def test_the_walk_has_rows_to_spare_for_equal_scores() -> None:
     plan = planning.plan(COUNT, COUNT, None, 10, 100)
     assert isinstance(plan, Graph)
