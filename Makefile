@@ -15,6 +15,8 @@ TORCH_INDEX_URL ?=
 VENV_PYTHON := .venv/bin/python
 PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
 MANAGE := $(VENV_PYTHON) manage.py
+# Two processes share the tests out; those that need a whole site stay together.
+SHARED := --numprocesses 2 --dist loadgroup
 COMPILE := $(VENV_PYTHON) -m piptools compile --quiet --strip-extras --generate-hashes --unsafe-package torch \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	--constraint requirements/torch.txt
@@ -64,10 +66,10 @@ chromium:
 	fi
 
 test: install-test chromium  ## run the tests, but for the slow ones
-	$(VENV_PYTHON) -m pytest -m "not slow"
+	$(VENV_PYTHON) -m pytest -m "not slow" $(SHARED)
 
 test-all: install-test chromium  ## run all tests
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest $(SHARED)
 
 test-faults: install-test  ## kill, empty and fill up what ingestion rests on, a line for each fault
 	$(VENV_PYTHON) -m pytest -v --no-header tests/services
