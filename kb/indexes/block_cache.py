@@ -81,19 +81,16 @@ def keep(place: bytes, entries: Mapping[str, Entry]) -> None:
 
 
 def joined(entry: Entry | None, segments: bytes, more: TermPostings) -> Entry:
-    """What is known and what was read of the other `segments`, together."""
-    if entry is None:
-        return Entry(segments, more)
-    old = entry.postings
-    return Entry(
-        segments,
-        TermPostings(
-            more.term,
-            np.concatenate([old.ids, more.ids]),
-            np.concatenate([old.frequencies, more.frequencies]),
-            np.concatenate([old.lengths, more.lengths]),
-        ),
-    )
+    """What is known and what was read of the other `segments`, together; nobody can change it any more."""
+    parts = [entry.postings, more] if entry else [more]
+    arrays = [
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.frequencies for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+    ]
+    for array in arrays:
+        array.flags.writeable = False
+    return Entry(segments, TermPostings(more.term, *arrays))
 
 
 def numbers(segments: bytes) -> NDArray[np.int64]:

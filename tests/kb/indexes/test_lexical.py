@@ -67,6 +67,14 @@ def test_what_was_read_once_is_not_read_again(
     assert reads == [(["a", "b"], 1), (["c"], 1)]
 
 
+def test_what_is_remembered_cannot_be_changed(chunking: Chunking, collections: list[int]) -> None:
+    lexical.append(chunking.pk, collections[0], [(1, ["a"])])
+    (term,) = PostgresLexical(chunking.pk).postings(["a"], Scope((collections[0],))).terms
+    for array in (term.ids, term.frequencies, term.lengths):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 7
+
+
 def test_of_what_was_added_only_that_is_read(
     chunking: Chunking, collections: list[int], reads: list[tuple[list[str], int]]
 ) -> None:

@@ -221,7 +221,7 @@ def test_readers_see_some_state_while_segments_are_added_deleted_and_merged(post
     with ThreadPoolExecutor(3) as readers:
         reading = [readers.submit(read) for _ in range(3)]
         try:
-            for step in range(60):
+            for step in range(36):
                 if step % 3 == 2:
                     postings.delete(chance.sample(sorted(postings.living), 5))
                 else:
