@@ -190,7 +190,7 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     with ingested.retriever() as retriever:
         for question in asked:
             hits = list(retriever.search(question.text, ingested.scope, languages=ingested.languages))
-            laid = arranged(ingested.user, question.text, hits, profile, profile.passages)
+            laid = arranged(ingested.user, question.text, hits, profile, profile.passages, join=False)
             *_, last = answerer.answer(question.text, within(laid.passages, profile.context_tokens))
             if not isinstance(last, Finished) or last.confidence is None:
                 raise TypeError("The quoting answerer ended without its confidence")

@@ -91,17 +91,28 @@ class Shelf:
 
 
 def arranged(
-    reader: Reader, question: str, ranked: Sequence[Hit], profile: RetrievalProfile, limit: int
+    reader: Reader,
+    question: str,
+    ranked: Sequence[Hit],
+    profile: RetrievalProfile,
+    limit: int,
+    *,
+    join: bool = True,
 ) -> Arranged:
-    """The `limit` best passages; fewer if there are fewer."""
+    """The `limit` best passages; fewer if there are fewer. Without `join`, hits stay apart in any case.
+
+    That is for answers: on the judged questions about the demo corpus the quoting answerer took the more
+    words of joined passages for support that was not there.
+    """
     began = time.perf_counter()
     shelf = Shelf(reader)
     hits, boosts = boosted(question, ranked, profile)
     hits, scores, notes, took = reranked(shelf, question, hits, profile)
     passages: tuple[Passage, ...] = ()
+    join = join and profile.merge_adjacent
     window = first_window(profile, limit)
     while True:
-        passages = laid_out(shelf, shelf.seen(hits[:window]), profile, limit)
+        passages = laid_out(shelf, shelf.seen(hits[:window]), profile, limit, join)
         if len(passages) >= limit or window >= len(hits):
             break
         window *= 2  # what was collapsed or joined leaves room for more
@@ -178,12 +189,14 @@ def stage(name: str, began: float) -> dict[str, float]:
     return {name: (time.perf_counter() - began) * 1000}
 
 
-def laid_out(shelf: Shelf, hits: Sequence[Hit], profile: RetrievalProfile, limit: int) -> tuple[Passage, ...]:
+def laid_out(
+    shelf: Shelf, hits: Sequence[Hit], profile: RetrievalProfile, limit: int, join: bool
+) -> tuple[Passage, ...]:
     """Passages from hits whose rows are at hand."""
     shown, duplicates = collapsed(shelf.rows, hits) if profile.collapse_duplicates else (list(hits), {})
     if profile.diversity < 1:
         shown = diverse(shelf.rows, shown, profile.diversity)
-    found, around = runs(shelf, shown, profile, limit)
+    found, around = runs(shelf, shown, profile.widen_to_section, limit, join)
     rows = shelf.rows | around
     texts = texts_of(rows, found)
     by_chunk = {hit.chunk_id: hit for hit in hits}
@@ -219,15 +232,15 @@ def diverse(rows: Rows, hits: Sequence[Hit], trade_off: float) -> list[Hit]:
 
 
 def runs(
-    shelf: Shelf, hits: Sequence[Hit], profile: RetrievalProfile, limit: int
+    shelf: Shelf, hits: Sequence[Hit], widen: bool, limit: int, join: bool
 ) -> tuple[list[Run], dict[int, Chunk]]:
     """What each of the first `limit` passages covers, and the rows of chunks that no hit brought."""
     pieces = [piece(shelf.rows[hit.chunk_id]) for hit in hits]
-    if profile.widen_to_section:
+    if widen:
         around = {row.pk: row for row in shelf.around(hits[:limit]) if row.pk not in shelf.rows}
         others = [piece(row) for row in around.values()]
-        return widened(pieces, others, join=profile.merge_adjacent)[:limit], around
-    if profile.merge_adjacent:
+        return widened(pieces, others, join=join)[:limit], around
+    if join:
         return joined(pieces)[:limit], {}
     return [Run(one.chunk, (one,)) for one in pieces[:limit]], {}
 

@@ -191,16 +191,22 @@ def spelling_of(wanted: Wanted, collections: Sequence[int], chunking_ids: Sequen
     """The question as it is to be searched. One that is to be answered stays as it was asked."""
     if wanted.as_typed or wanted.kind == Query.Kind.ASK:
         return Corrections(wanted.question)
-    return corrected(wanted.question, collections, chunking_ids)
+    try:
+        with deadlines.extra():
+            return corrected(wanted.question, collections, chunking_ids)
+    except (Error, psycopg.Error):
+        logger.exception("A search does without correcting the spelling")
+        return Corrections(wanted.question)
 
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
     """The passages for people, of the hits of all index versions together."""
     hits = [each.hits for each in searched]
     ranked = sorted((hit for each in hits for hit in each), key=lambda hit: (-hit.score, hit.chunk_id))
-    laid = arranged(wanted.user, wanted.question.words, ranked, wanted.profile, wanted.limit)
+    asked = wanted.kind == Query.Kind.ASK
+    laid = arranged(wanted.user, wanted.question.words, ranked, wanted.profile, wanted.limit, join=not asked)
     passages = laid.passages
-    if wanted.kind == Query.Kind.ASK:
+    if asked:
         passages = within(passages, wanted.profile.context_tokens)
     return replace(laid, passages=explained(passages, laid, hits) if wanted.explain else passages)
 

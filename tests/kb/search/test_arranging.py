@@ -115,6 +115,11 @@ class TestJoining:
         assert {passage.chunk_id for passage in found} == set(document.chunks.values_list("pk", flat=True))
         assert all(passage.chunk_ids == (passage.chunk_id,) for passage in found)
 
+    def test_an_answer_reads_them_apart(self, alice: User, collection: Collection, profile) -> None:
+        ingest(alice, collection, "essay.txt", essay())
+        found = search(alice, "old mill", limit=50, kind="ask").passages
+        assert all(passage.chunk_ids == (passage.chunk_id,) for passage in found)
+
     def test_offsets_count_characters_not_bytes(self, alice: User, collection: Collection, profile) -> None:
         text = essay().replace("mill", "Mühle 🙂 磨坊")
         document = ingest(alice, collection, "umlauts.txt", text)
