@@ -12,7 +12,10 @@ from kb.indexes import pools
 
 WHOLE_MS, EMBED_MS = 10_000, 2_000  # where the settings say nothing
 CACHE_SECONDS = 0.1
-SLACK = 0.9  # the database is told anew once less than this share of what it was told is left
+EXTRA = 0.1  # the share of the whole that something may take which a search can do without
+SLACK = (
+    0.9  # the database is told anew once what is left differs by more than this share from what it was told
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ def arm() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def extra() -> Iterator[None]:
+    """What a search can do without ends early enough for all that it cannot."""
+    with pools.within(EXTRA * limits().whole):
+        yield
+
+
 def patience() -> float:
     """Seconds that the other arm may still be waited for; one that is done already is not too late."""
     try:
@@ -67,7 +77,7 @@ def patience() -> float:
 
 
 class Telling:
-    """Tells Django's connection how long a statement may take: at first, and when that has become less."""
+    """Tells Django's connection how long a statement may take: at first, and when that has changed."""
 
     def __init__(self) -> None:
         self.told: float | None = None
@@ -81,7 +91,7 @@ class Telling:
         context: dict[str, Any],
     ) -> Any:
         left = pools.left()
-        if self.told is None or left < SLACK * self.told:
+        if self.told is None or not SLACK * self.told <= left <= self.told / SLACK:
             self.told = left
             context["cursor"].cursor.execute(f"SET statement_timeout = {max(1, round(1000 * left))}")
         return execute(statement, given, many, context)

@@ -36,8 +36,8 @@ def papers(alice: User, collection: Collection, index: Index) -> Collection:
 
 @pytest.fixture
 def hurried(settings: object, papers: Collection) -> None:
-    """Half a second for a search."""
-    settings.SEARCH_DEADLINE_MS = 500  # type: ignore[attr-defined]
+    """A second for a search."""
+    settings.SEARCH_DEADLINE_MS = 1_000  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def test_the_parts_fit_into_the_whole(settings: object) -> None:
 def test_vectors_that_cannot_be_read_leave_the_words_to_answer(
     alice: User, hurried: None, index: Index
 ) -> None:
-    with locked(vectors(index)), within(0.5):
+    with locked(vectors(index)), within(1):
         results = search(alice, "How is bread baked?")
     assert results.degraded == DEGRADED["dense"]
     assert [passage.title for passage in results.passages] == ["bread"]
@@ -83,7 +83,7 @@ def test_vectors_that_cannot_be_read_leave_the_words_to_answer(
 
 
 def test_postings_that_cannot_be_read_leave_the_meaning_to_answer(alice: User, hurried: None) -> None:
-    with locked("indexes_postingblock"), within(0.5):
+    with locked("indexes_postingblock"), within(1):
         results = search(alice, "How is bread baked?")
     assert results.degraded == DEGRADED["lexical"]
     assert results.passages[0].title == "bread"
@@ -96,7 +96,7 @@ def test_a_slow_database_is_told_within_the_deadline(
     alice: User, hurried: None, index: Index, tables: Sequence[str]
 ) -> None:
     names = [vectors(index) if table == "vectors" else table for table in tables]
-    with locked(*names), within(0.5), pytest.raises(Problem) as refused:
+    with locked(*names), within(1), pytest.raises(Problem) as refused:
         search(alice, "How is bread baked?")
     assert (refused.value.code, refused.value.status) == ("unavailable", 503)
     assert search(alice, "How is bread baked?").passages
@@ -106,7 +106,7 @@ def test_no_connection_to_be_had_is_told_within_the_deadline(alice: User, hurrie
     pool = pools.pool()
     held = [pool.getconn() for _ in range(pools.MOST_CONNECTIONS)]
     try:
-        with within(0.5), pytest.raises(Problem) as refused:
+        with within(1), pytest.raises(Problem) as refused:
             search(alice, "How is bread baked?")
     finally:
         for connected in held:
@@ -133,6 +133,7 @@ def test_the_database_is_told_again_what_is_left(papers: Collection, settings: o
         assert 9_000 < first <= 10_000
         with pools.within(1):
             assert 0 < told() <= 1_000
+        assert told() > 8_000
 
 
 class Hanging(HashingEmbedder):
