@@ -208,6 +208,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 600},
     },
+    "merge-segments": {
+        "task": "kb.indexes.tasks.merge_segments_task",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "repost-segments": {
+        "task": "kb.indexes.tasks.repost_segments_task",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "repair-queue": {
         "task": "kb.indexes.tasks.repair_queue_task",
         "schedule": 300.0,
