@@ -50,6 +50,7 @@ def ask(page: Page, question: str) -> None:
 def test_from_upload_to_footnote_to_deletion(page: Page, pdf: Path, docx: Path) -> None:
     make_collection(page)
     upload(page, pdf, docx)
+    search_and_see_why(page)
     answer_with_footnote(page)
     follow_footnote(page)
     delete_document(page)
@@ -74,6 +75,22 @@ def upload(page: Page, *paths: Path) -> None:
         row = page.get_by_role("listitem").filter(has_text=path.name)
         expect(row.get_by_text("Ready")).to_be_visible()
     expect(page.get_by_text("All files are worked off.")).to_be_attached()
+
+
+def search_and_see_why(page: Page) -> None:
+    """A misspelt word is found all the same; what made the passage rank opens by the keyboard alone."""
+    page.goto("/search/")
+    page.get_by_role("searchbox").fill("coper glaze type:pdf")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Showing results for copper")).to_be_visible()
+    best = page.locator(".passages > li").first
+    expect(best).to_contain_text("Kiln manual")
+    best.get_by_text("Why this?").focus()
+    page.keyboard.press("Enter")
+    expect(best.get_by_role("row", name="Words")).to_be_visible()
+    expect(best).to_contain_text("by meaning and")
+    page.get_by_role("link", name="Search for “coper glaze type:pdf” instead").click()
+    expect(page.get_by_text("Showing results for")).to_have_count(0)
 
 
 def answer_with_footnote(page: Page) -> None:
