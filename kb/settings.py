@@ -85,12 +85,13 @@ DATABASES: dict[str, Any] = {
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = environment.text("REDIS_URL")
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL or layout.cache_url(KB_HOME),
-    }
+VALKEY = {
+    "BACKEND": "django.core.cache.backends.redis.RedisCache",
+    "LOCATION": REDIS_URL or layout.cache_url(KB_HOME),
 }
+# A question does not wait for its vector in a cache that is slow.
+HURRIED = {"OPTIONS": {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}}
+CACHES = {"default": VALKEY, "query_vectors": VALKEY | HURRIED}
 MEDIA_ROOT = KB_HOME / "files"
 FILE_UPLOAD_PERMISSIONS = 0o600
 # Here and not in /tmp: what a killed web process leaves of an upload is swept away.
@@ -235,6 +236,9 @@ FETCH_THREADS = environment.number("FETCH_THREADS", 1, 64)
 EMBED_THREADS = environment.number("EMBED_THREADS", 0, 256)
 EMBEDDER = environment.choice("EMBEDDER", "local", "hashing")
 EMBED_BACKEND = environment.choice("EMBED_BACKEND", "auto", *map(str, BACKENDS))
+SEARCH_DEADLINE_MS = environment.number("SEARCH_DEADLINE_MS", 100, 120_000)
+EMBED_DEADLINE_MS = environment.number("EMBED_DEADLINE_MS", 10, 60_000)
+QUERY_VECTOR_HOURS = environment.number("QUERY_VECTOR_HOURS", 1, 8760)
 LLM_BASE_URL = environment.text("LLM_BASE_URL")
 LLM_MODEL = environment.text("LLM_MODEL")
 LLM_API_KEY = environment.text("LLM_API_KEY")

@@ -61,6 +61,17 @@ VARIABLES = {
             "auto",
             "what runs a local model; auto: the fastest, measured at the first start; or one such as torch-float32",
         ),
+        Variable(
+            "SEARCH_DEADLINE_MS",
+            "10000",
+            "the longest that a search may take, in milliseconds; then it is refused, or answered by one arm",
+        ),
+        Variable(
+            "EMBED_DEADLINE_MS",
+            "2000",
+            "how long a question waits for its vector before its words alone are searched",
+        ),
+        Variable("QUERY_VECTOR_HOURS", "24", "how long the vector of a question is kept in the cache"),
     )
 }
 

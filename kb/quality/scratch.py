@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import psycopg
 from celery import current_app
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import override_settings
@@ -30,7 +31,10 @@ def scratch() -> Iterator[None]:
         # The work is called in-process; messages to workers go nowhere.
         current_app.conf.broker_url = "memory://localhost/"
         try:
-            with override_settings(MEDIA_ROOT=folder, CACHES={"default": OWN_CACHE | {"LOCATION": name}}):
+            with override_settings(
+                MEDIA_ROOT=folder,
+                CACHES={alias: OWN_CACHE | {"LOCATION": alias + name} for alias in settings.CACHES},
+            ):
                 call_command("migrate", verbosity=0)
                 yield
         finally:

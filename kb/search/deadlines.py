@@ -10,7 +10,6 @@ from django.db import Error, connection
 
 from kb.indexes import pools
 
-WHOLE_MS, EMBED_MS = 10_000, 2_000  # where the settings say nothing
 CACHE_SECONDS = 0.1
 EXTRA = 0.1  # the share of the whole that something may take which a search can do without
 SLACK = (
@@ -33,8 +32,8 @@ class Limits:
 
 def limits() -> Limits:
     """From the settings SEARCH_DEADLINE_MS and EMBED_DEADLINE_MS; the parts fit into the whole."""
-    whole = getattr(settings, "SEARCH_DEADLINE_MS", WHOLE_MS) / 1000
-    embed = getattr(settings, "EMBED_DEADLINE_MS", EMBED_MS) / 1000
+    whole = settings.SEARCH_DEADLINE_MS / 1000
+    embed = settings.EMBED_DEADLINE_MS / 1000
     load = 0.6 * whole
     return Limits(whole, min(embed, load), load, min(CACHE_SECONDS, whole), 0.2 * whole)
 

@@ -30,9 +30,8 @@ logger = logging.getLogger(__name__)
 
 Vector: TypeAlias = NDArray[np.float32]
 
-ALIAS = "query_vectors"  # of settings.CACHES; "default" where there is none of that name
+ALIAS = "query_vectors"  # of settings.CACHES
 PREFIX = "query-vector:"
-HOURS = 24  # that a vector is kept, where the setting QUERY_VECTOR_HOURS says nothing
 NUMBER = np.dtype("<f4")
 UNIT = 1e-3  # so far the length of a vector may be off 1
 LEAVE_CACHE_ALONE = Policy(failures=1, pause=5.0)
@@ -67,8 +66,7 @@ class Shelf:
     def cache(self) -> BaseCache:
         """One for the process: `caches` would make one, with connections of its own, for each request."""
         if self._made is None or self._made[0] is not settings.CACHES:
-            alias = ALIAS if ALIAS in settings.CACHES else "default"
-            self._made = settings.CACHES, caches.create_connection(alias)
+            self._made = settings.CACHES, caches.create_connection(ALIAS)
         return self._made[1]
 
     def get(self, place: str, dimensions: int) -> Vector | None:
@@ -82,7 +80,7 @@ class Shelf:
 
     def put(self, place: str, vector: Vector) -> None:
         content = vector.astype(NUMBER).tobytes()
-        seconds = 3600 * getattr(settings, "QUERY_VECTOR_HOURS", HOURS)
+        seconds = 3600 * settings.QUERY_VECTOR_HOURS
         self.exchange(lambda: self.cache.set(place, content, seconds))
 
     def exchange(self, ask: Callable[[], Any]) -> Any:
