@@ -15,8 +15,8 @@ TORCH_INDEX_URL ?=
 VENV_PYTHON := .venv/bin/python
 PIP := $(VENV_PYTHON) -m pip --disable-pip-version-check
 MANAGE := $(VENV_PYTHON) manage.py
-# Two processes share the tests out; those that need a whole site stay together.
-SHARED := --numprocesses 2 --dist loadgroup
+# Two processes share the files of tests out, in their order.
+SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 COMPILE := $(VENV_PYTHON) -m piptools compile --quiet --strip-extras --generate-hashes --unsafe-package torch \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	--constraint requirements/torch.txt

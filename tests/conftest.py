@@ -23,11 +23,11 @@ from tests.places import ROOT, shared_data
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser comes last: its driver keeps an event loop, beside which Django refuses the database."""
-    items.sort(key=lambda item: "browser" in item.path.parts)
-    for item in items:
-        if {"browser", "services"} & {*item.path.parts}:
-            item.add_marker(pytest.mark.xdist_group("site"))  # which they share
+    """The browser comes last: its driver keeps an event loop, beside which Django refuses the database.
+
+    What takes longest comes first: files of tests are shared out in this order.
+    """
+    items.sort(key=lambda item: ("browser" in item.path.parts, "services" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")

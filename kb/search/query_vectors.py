@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Vector: TypeAlias = NDArray[np.float32]
 
-ALIAS = "query_vectors"  # of settings.CACHES
+ALIAS = "query_vectors"  # of settings.CACHES; "default" where there is none of that name
 PREFIX = "query-vector:"
 NUMBER = np.dtype("<f4")
 UNIT = 1e-3  # so far the length of a vector may be off 1
@@ -66,7 +66,10 @@ class Shelf:
     def cache(self) -> BaseCache:
         """One for the process: `caches` would make one, with connections of its own, for each request."""
         if self._made is None or self._made[0] is not settings.CACHES:
-            self._made = settings.CACHES, caches.create_connection(ALIAS)
+            self._made = (
+                settings.CACHES,
+                caches.create_connection(ALIAS if ALIAS in settings.CACHES else "default"),
+            )
         return self._made[1]
 
     def get(self, place: str, dimensions: int) -> Vector | None:

@@ -51,6 +51,10 @@ class Share:
         self.file.close()
 
 
+# Servers that this process started and others still need: nobody waits for them here any more.
+_left_running: list[subprocess.Popen[bytes]] = []
+
+
 @contextmanager
 def postgres_lease(home: Path) -> Iterator[None]:
     """The database server runs inside this block: started if nobody had, stopped if nobody else needs it.
@@ -93,6 +97,8 @@ def release(home: Path, share: Share, started: subprocess.Popen[bytes] | None) -
     """Gives up our share, and stops the server where that was the last; somebody else does otherwise."""
     try:
         if not share.is_last():
+            if started is not None:
+                _left_running.append(started)
             return
         pid = postgres.running_pid(home) if started is None or started.poll() is not None else started.pid
         if pid is not None:

@@ -103,6 +103,7 @@ def test_what_comes_for_a_collection_that_is_being_deleted_is_told(
         for table, column in (
             ("documents_chunk", "collection_id"),
             ("indexes_segment", "collection_id"),
+            ("documents_collectionlanguage", "collection_id"),
         ):
             other.execute(f"DELETE FROM {table} WHERE {column} = %s", [collection.pk])
         other.execute("UPDATE documents_document SET current_id = NULL, incoming_id = NULL")

@@ -22,7 +22,7 @@ def test_what_is_paused_stands_apart_from_what_moves() -> None:
     ({}, True, ["resume"]),
     ({"ready": 4}, False, []),
     ({"queued": 1}, False, ["pause", "cancel"]),
-    ({"fetching": 1, "paused": 1}, False, ["resume", "pause", "cancel"]),
+    ({"parsing": 1, "paused": 1}, False, ["resume", "pause", "cancel"]),
     ({"paused": 2}, False, ["resume", "cancel"]),
     ({"failed": 1}, False, ["retry"]),
     ({"cancelled": 1, "embedding": 1}, False, ["pause", "cancel", "retry"]),

@@ -155,7 +155,17 @@ def test_a_sheet_that_claims_to_fill_its_grid(attempt):
     assert text_of(attempt(book, "a.xlsx")).endswith("7")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.csv", "a.py", "a.html", "a.eml", "a.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.txt",
+        "a.html",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("a.md", "a.csv", "a.py", "a.eml", "a.jsonl")
+        ),
+    ],
+)
 def test_a_line_of_fifty_megabytes(attempt, name):
     start = {"a.eml": b"Subject: x\n\n", "a.jsonl": b'{"a": "'}.get(name, b"")
     end = b'"}' if name == "a.jsonl" else b""
