@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -55,8 +56,12 @@ def stuck(tmp_path: Path) -> Iterator[Callable[[IsolatedLoader], tuple[Future, i
 
 
 def only_child(pid: int | None) -> int:
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
+    """The child that waits for work, once the one that did the last is gone."""
+    deadline = time.monotonic() + 30
+    while len(children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) != 1:
+        assert time.monotonic() < deadline, children
+        time.sleep(0.01)
+    return int(children[0])
 
 
 def wait_until_gone(pid: int) -> None:
