@@ -174,6 +174,7 @@ def test_a_child_killed_while_it_waited_costs_no_document(loader, note):
     loader.load(note, "a.md")
     child = only_child(loader.zygote_pid)
     os.kill(child, signal.SIGKILL)
+    wait_until_gone(child)
     assert loader.load(note, "a.md").title == "Notes"
 
 
