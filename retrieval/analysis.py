@@ -114,6 +114,7 @@ def variants(text: str, languages: Iterable[str] = ()) -> list[Variants]:
     return [group for token in tokens for group in _groups(token, every, spoken)]
 
 
+@cache
 def analyser_hash() -> str:
     """Changes when the same text may give other terms."""
     rules = [f"{r.language} {r.stemmer} {sorted(r.stop_words)} {sorted(r.elided)}" for r in RULES.values()]
