@@ -1,40 +1,14 @@
 """An explanation adds up to the scores that it explains."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from retrieval.analysis import analyse
-from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.explaining import explanations
 from retrieval.fusion import STRATEGIES
-from retrieval.memory import MemoryDense, MemoryLexical
 from retrieval.ranking import Retriever
 from tests.contracts import within
-
-TEXTS = {
-    1: (1, "The index is a graph of vectors, and the graph is an index"),
-    2: (1, "Bread is baked from flour"),
-    3: (1, "A question is embedded as a vector"),
-    4: (2, "The secret index of another collection of vectors"),
-}
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
-def retriever(executor: Executor) -> Retriever:
-    dense, lexical, embedder = MemoryDense(), MemoryLexical(), HashingEmbedder()
-    for chunk, (collection, text) in TEXTS.items():
-        dense.add(chunk, collection, embedder.embed([text], "document")[0])
-        lexical.add(chunk, collection, analyse(text))
-    return Retriever(dense, lexical, embedder, weight=0.7, candidates=100, executor=executor)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -84,7 +58,7 @@ def test_the_sentence_says_it_in_words(retriever: Retriever) -> None:
     found = explanations(retriever.search("index vectors", within(1)), [1, 2])
     assert found[1].sentence == (
         "No. 1 by meaning and no. 1 by words. Each arm's score is divided by its best one; "
-        "meaning counts 70%, words 30%."
+        "meaning counts 80%, words 20%."
     )
     assert "not among the 2 best by words" in found[2].sentence
     nothing = explanations(retriever.search("the of", within(1)), [1])[1]

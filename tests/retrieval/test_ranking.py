@@ -2,44 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from retrieval.analysis import analyse
 from retrieval.embedders import Kind, Vectors
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.fusion import convex
-from retrieval.memory import MemoryDense, MemoryLexical
+from retrieval.memory import MemoryLexical
 from retrieval.protocols import Postings, Ranked, Scope
 from retrieval.ranking import Retriever
 from tests.contracts import within
-
-TEXTS = {
-    1: (1, "The index is a graph of vectors"),
-    2: (1, "Bread is baked from flour"),
-    3: (1, "A question is embedded as a vector"),
-    4: (2, "The secret index of another collection"),
-}
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
-def retriever(executor: Executor) -> Retriever:
-    dense, lexical, embedder = MemoryDense(), MemoryLexical(), HashingEmbedder()
-    for chunk, (collection, text) in TEXTS.items():
-        dense.add(chunk, collection, embedder.embed([text], "document")[0])
-        lexical.add(chunk, collection, analyse(text))
-    return Retriever(dense, lexical, embedder, weight=0.8, candidates=100, executor=executor)
 
 
 def test_hits_are_fused_from_both_arms(retriever: Retriever) -> None:
