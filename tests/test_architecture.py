@@ -23,7 +23,7 @@ WORK = {
     },
     "documents": {
         "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",
-        "reading", "signals", "sources", "stages", "web",
+        "reading", "signals", "sources", "stages", "web", "writing",
     },
     "indexes": {
         "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",

@@ -1,5 +1,7 @@
 """Writes the audit log, in the transaction of what it tells of."""
 
+from collections.abc import Iterable, Mapping
+
 from django.db import models
 
 from kb.core.models import AuditEntry, Reader, User
@@ -7,11 +9,19 @@ from kb.core.models import AuditEntry, Reader, User
 
 def record(actor: Reader | None, verb: str, subject: models.Model | str, **detail: object) -> None:
     """Notes that `actor` (None: the system) did `verb` to `subject`."""
-    AuditEntry.objects.create(
-        actor=actor if isinstance(actor, User) else None,
-        verb=verb,
-        subject=label(subject)[:200],
-        detail=detail,
+    record_all(actor, verb, [(subject, detail)])
+
+
+def record_all(
+    actor: Reader | None, verb: str, subjects: Iterable[tuple[models.Model | str, Mapping[str, object]]]
+) -> None:
+    """As `record`, for several subjects, each with its detail."""
+    person = actor if isinstance(actor, User) else None
+    AuditEntry.objects.bulk_create(
+        [
+            AuditEntry(actor=person, verb=verb, subject=label(subject)[:200], detail=detail)
+            for subject, detail in subjects
+        ]
     )
 
 

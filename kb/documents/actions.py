@@ -1,6 +1,6 @@
 """Puts documents in, replaces, pauses, cancels, retries and deletes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,11 +10,12 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from kb.core.auditing import record
+from kb.core.auditing import record, record_all
 from kb.core.holding import held
 from kb.core.models import Collection, User
 from kb.core.problems import Problem, not_found
 from kb.documents import adding, originals, stages
+from kb.documents.adding import Given
 from kb.documents.models import Chunk, Document, DocumentRevision, Upload
 from kb.documents.signals import replacement_cancelled, work_cancelled, work_paused
 from kb.documents.tasks import wake_parsing_on_commit
@@ -46,31 +47,74 @@ def add_document(
     A file that the collection holds already, whatever its name, is that document; if it had failed or was
     cancelled, it is taken up again.
     """
+    [added] = add_documents(actor, collection, [(file, filename)], upload, tags=tags)
+    if isinstance(added, Problem):
+        raise added
+    return added
+
+
+def add_documents(
+    actor: User,
+    collection: Collection,
+    files: Iterable[tuple[File[bytes], str | None]],
+    upload: Upload | None = None,
+    *,
+    tags: Iterable[str] = (),
+) -> list[Added | Problem]:
+    """As `add_document`, for several files with their names in one transaction: what became of each.
+
+    Raises Problem for what concerns all of them.
+    """
     must_edit(actor, collection)
     if upload is not None and upload.collection_id != collection.pk:
         raise not_found("upload")
-    name, tagged = adding.checked_name(file, filename), adding.checked_tags(tags)
-    content_hash = originals.sha256(file)
-    originals.store(file, content_hash)
-    with transaction.atomic(), originals.locked(content_hash):
+    tagged = adding.checked_tags(tags)
+    arrived = [stored(file, filename) for file, filename in files]
+    hashes = [given.content_hash for given in arrived if isinstance(given, Given)]
+    with transaction.atomic():
+        originals.lock(hashes)
         paused = adding.hold_collection(collection.pk, upload.pk if upload else None)
-        same = adding.same_file(actor, collection, content_hash)
-        if same is not None and same.collection_id == collection.pk:
-            return Added(taken_up_again(actor, same, upload), created=False)
-        document = adding.create(
-            actor,
-            collection,
-            file,
-            name,
-            content_hash,
-            paused=paused,
-            upload=upload,
-            same_as=same,
-            tags=tagged,
-        )
-        record(actor, "add", document, collection=collection.slug, filename=name)
-        wake_parsing_on_commit(collection.pk)
-    return Added(document, created=True)
+        same = adding.same_files(actor, collection, hashes)
+        new: dict[str, tuple[Document, Given]] = {}
+
+        def taken(given: Given) -> Added:
+            known = same.get(given.content_hash)
+            if given.content_hash in new:
+                return Added(new[given.content_hash][0], created=False)
+            if known is not None and known.collection_id == collection.pk:
+                return Added(taken_up_again(actor, known, upload), created=False)
+            document = adding.new_document(
+                actor, collection, given, upload=upload, same_as=known, tags=tagged
+            )
+            new[given.content_hash] = document, given
+            return Added(document, created=True)
+
+        results = [given if isinstance(given, Problem) else taken(given) for given in arrived]
+        if new:
+            queue_new(actor, collection, list(new.values()), paused=paused)
+    return results
+
+
+def queue_new(
+    actor: User, collection: Collection, new: Sequence[tuple[Document, Given]], *, paused: bool
+) -> None:
+    adding.queue_all(actor, new, paused=paused)
+    told = [(document, {"collection": collection.slug, "filename": given.name}) for document, given in new]
+    record_all(actor, "add", told)
+    wake_parsing_on_commit(collection.pk)
+
+
+def stored(file: File[bytes], filename: str | None) -> Given | Problem:
+    """The file, stored under its content; or why it cannot be taken."""
+    try:
+        name = adding.checked_name(file, filename)
+        content_hash = originals.sha256(file)
+        originals.store(file, content_hash)
+    except Problem as problem:
+        return problem
+    except OSError as error:
+        return Problem("unreadable", f"{file.name} cannot be read: {error.strerror}.")
+    return Given(name, content_hash, file)
 
 
 def taken_up_again(actor: User, document: Document, upload: Upload | None) -> Document:
@@ -111,17 +155,15 @@ def replace_document(
 ) -> Document:
     """Queues a new revision; the present one goes on serving until the new one is parsed."""
     must_edit(actor, document.collection)
-    name = adding.checked_name(file, filename)
-    content_hash = originals.sha256(file)
-    originals.store(file, content_hash)
-    with transaction.atomic(), originals.locked(content_hash):
+    given = stored(file, filename)
+    if isinstance(given, Problem):
+        raise given
+    with transaction.atomic(), originals.locked(given.content_hash):
         locked = locked_document(document)
-        number = adding.next_number(locked)
-        revision = adding.add_revision(actor, locked, file, content_hash, name=name, number=number)
         move_to(locked, upload)
         paused = adding.hold_collection(locked.collection_id, locked.upload_id)
-        adding.queue(locked, revision, paused=paused)
-        record(actor, "replace", locked, filename=name)
+        adding.queue_all(actor, [(locked, given)], paused=paused)
+        record(actor, "replace", locked, filename=given.name)
         wake_parsing_on_commit(document.collection_id)
     return locked
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from uuid import UUID
 
@@ -97,54 +98,79 @@ def hold_collection(collection_id: int, upload_id: UUID | None = None) -> bool:
     return paused or Upload.objects.filter(pk=upload_id, paused=True).exists()
 
 
-def same_file(reader: User | None, collection: Collection, content_hash: str) -> Document | None:
-    """A document with this very file that the reader may know of: rather of the collection than of another."""
-    found = holding(content_hash)
+def same_files(reader: User | None, collection: Collection, hashes: Iterable[str]) -> dict[str, Document]:
+    """For each content a document with this very file that the reader may know of: rather of the collection."""
+    found = holding(*hashes)
     found = found.filter(collection=collection) if reader is None else found.visible_to(reader)
     here = ExpressionWrapper(Q(collection=collection), BooleanField())
-    return found.order_by(here.desc(), "created_at", "pk").first()
+    found = found.order_by("content_hash", here.desc(), "created_at", "pk")
+    first = found.distinct("content_hash")  # type: ignore[misc]  # as `found_hash`
+    return {found_hash(document): document for document in first}
 
 
-def create(
+def found_hash(document: Document) -> str:
+    """The content by which `holding` found the document."""
+    return str(getattr(document, "content_hash"))  # noqa: B009  # an annotation, which no type knows
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file to be taken in."""
+
+    name: str
+    content_hash: str
+    file: File[bytes]
+
+
+def new_document(
     actor: User | None,
     collection: Collection,
-    file: File[bytes],
-    name: str,
-    content_hash: str,
+    given: Given,
     *,
-    paused: bool,
     upload: Upload | None = None,
-    archive: Document | None = None,
     same_as: Document | None = None,
     tags: Sequence[str] = (),
 ) -> Document:
-    """A queued document with its first revision; inside a transaction that holds collection and content."""
-    document = Document.objects.create(
+    """A document of the file, which is still to be written."""
+    return Document(
         collection=collection,
-        title=PurePath(name).stem,
-        filename=name,
+        title=PurePath(given.name).stem,
+        filename=given.name,
         tags=list(tags),
         created_by=actor,
         upload=upload,
-        archive=archive,
         same_as=same_as,
-        paused=paused,
     )
-    queue(document, add_revision(actor, document, file, content_hash, name=name, number=1), paused=paused)
-    return document
 
 
-def add_revision(
-    actor: User | None, document: Document, file: File[bytes], content_hash: str, *, name: str, number: int
-) -> DocumentRevision:
-    return DocumentRevision.objects.create(
+def queue_all(actor: User | None, files: Sequence[tuple[Document, Given]], *, paused: bool) -> None:
+    """Writes what is new of the documents and a revision of each, queued behind what waits already.
+
+    Inside a transaction that holds collection and contents.
+    """
+    Document.objects.bulk_create([document for document, _ in files if document._state.adding])
+    numbers = next_numbers([document.pk for document, _ in files])
+    revisions = DocumentRevision.objects.bulk_create(
+        [
+            new_revision(actor, document, given, number=numbers.get(document.pk, 1))
+            for document, given in files
+        ]
+    )
+    for (document, _), revision in zip(files, revisions, strict=True):
+        set_queued(document, revision, paused=paused)
+    Document.objects.bulk_update([document for document, _ in files], QUEUED_FIELDS)
+
+
+def new_revision(actor: User | None, document: Document, given: Given, *, number: int) -> DocumentRevision:
+    """A revision of the document, which is still to be written."""
+    return DocumentRevision(
         document=document,
         number=number,
-        sha256=content_hash,
+        sha256=given.content_hash,
         # Stored again in case the last document with this content was deleted a moment ago.
-        file=originals.store(file, content_hash),
-        filename=name,
-        size=file.size,
+        file=originals.store(given.file, given.content_hash),
+        filename=given.name,
+        size=given.file.size,
         created_by=actor,
     )
 

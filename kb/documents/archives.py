@@ -14,21 +14,13 @@ from django.db import transaction
 from kb.core.models import User
 from kb.core.problems import Problem
 from kb.documents import adding, originals, queueing, stages
+from kb.documents.adding import Given
 from kb.documents.models import Document, DocumentRevision
 from retrieval.loading.archives import Entry, Unfit, unpack
 from retrieval.loading.errors import LoadError
 from retrieval.spans import LoadedText
 
 BATCH = 50
-
-
-@dataclass(frozen=True)
-class Given:
-    """A file of the archive that can be taken; `name` is its path inside."""
-
-    name: str
-    content_hash: str
-    file: ContentFile[bytes]
 
 
 class Known(NamedTuple):
@@ -117,7 +109,7 @@ def take_in(document: Document, batch: list[Given], contents: Contents) -> None:
             known = contents.known[given.content_hash]
             as_other = "" if known.filename == given.name else f" (the same as {known.filename})"
             contents.held.append(given.name + as_other)
-        write(locked, new)
+        adding.queue_all(locked.created_by, new, paused=locked.paused)
 
 
 def same_files(
@@ -130,17 +122,13 @@ def same_files(
     """
     found = adding.holding(*hashes).order_by("-created_at", "-pk")
     near = list(found.filter(collection=archive.collection_id).exclude(pk=archive.pk))
-    own = {(same.filename, found_hash(same)): same for same in near if same.archive_id == archive.pk}
-    here = {found_hash(same): same for same in near if same.archive_id != archive.pk}
+    own = {(same.filename, adding.found_hash(same)): same for same in near if same.archive_id == archive.pk}
+    here = {adding.found_hash(same): same for same in near if same.archive_id != archive.pk}
     giver: User | None = archive.created_by
     if giver is None:
         return own, here, {}
     far = found.exclude(collection=archive.collection_id).visible_to(giver)
-    return own, here, {found_hash(same): same for same in far}
-
-
-def found_hash(document: Document) -> str:
-    return str(getattr(document, "content_hash"))  # noqa: B009  # an annotation, which no type knows
+    return own, here, {adding.found_hash(same): same for same in far}
 
 
 def entry_of(archive: Document, given: Given, same_as: Document | None) -> Document:
@@ -154,29 +142,6 @@ def entry_of(archive: Document, given: Given, same_as: Document | None) -> Docum
         archive=archive,
         same_as=same_as,
     )
-
-
-def write(archive: Document, new: list[tuple[Document, Given]]) -> None:
-    """New entries, and new revisions of those whose file changed, queued behind what waits already."""
-    Document.objects.bulk_create([entry for entry, _ in new if entry._state.adding])
-    numbers = adding.next_numbers([entry.pk for entry, _ in new])
-    revisions = DocumentRevision.objects.bulk_create(
-        [
-            DocumentRevision(
-                document=entry,
-                number=numbers.get(entry.pk, 1),
-                sha256=given.content_hash,
-                file=originals.store(given.file, given.content_hash),
-                filename=given.name,
-                size=given.file.size,
-                created_by=archive.created_by,
-            )
-            for entry, given in new
-        ]
-    )
-    for (entry, _), revision in zip(new, revisions, strict=True):
-        adding.set_queued(entry, revision, paused=archive.paused)
-    Document.objects.bulk_update([entry for entry, _ in new], adding.QUEUED_FIELDS)
 
 
 def forget_entries(document: Document, but: Iterable[UUID] = ()) -> None:

@@ -1,8 +1,9 @@
-"""Writes a revision's chunks for one chunking, keeping those whose words did not change."""
+"""Cuts revisions into chunks, and writes those of one chunking, keeping those whose words did not change."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from kb.documents.models import (
     Chunk,
@@ -32,6 +33,15 @@ class Piece:
     identity: Identity
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A document's revision in pieces."""
+
+    document: Document
+    revision: DocumentRevision
+    pieces: Sequence[Piece]
+
+
 def loaded(revision: DocumentRevision) -> LoadedText:
     """The stored revision as the loader gave it."""
     return LoadedText(
@@ -59,44 +69,59 @@ def cut(revision: DocumentRevision, chunking: Chunking, title: str) -> list[Piec
     return pieces
 
 
-def write(document: Document, revision: DocumentRevision, chunking: Chunking, pieces: Sequence[Piece]) -> int:
-    """Inside the caller's transaction: makes the document's chunks of this chunking be `pieces`.
+def write(collection_id: int, chunking: Chunking, cuts: Sequence[Cut]) -> dict[UUID, int]:
+    """Inside the caller's transaction: makes the chunks of each document in this chunking be its pieces.
 
-    Returns how many of them it had already. Those of a revision in another language have other terms, so
-    they are not kept.
+    Returns how many of them each document had already. Those of a revision in another language have other
+    terms, so they are not kept.
     """
-    note_language(document.collection_id, revision.language)
-    languages = dict(document.revisions.values_list("pk", "language"))
-    before = {
-        (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash)): old
-        for old in Chunk.objects.filter(document=document, chunking=chunking).defer("text")
-        if rules_of(languages[old.revision_id]) is rules_of(revision.language)
-    }
-    wanted = {piece.identity for piece in pieces}
-    kept_ids = [old.pk for key, old in before.items() if key in wanted]
-    Chunk.objects.filter(document=document, chunking=chunking).exclude(pk__in=kept_ids).delete()
-    kept, added = [], []
-    for ordinal, piece in enumerate(pieces):
-        old = before.get(piece.identity)
-        if old is None:
-            added.append(new_chunk(document, revision, chunking, ordinal, piece))
-        else:
-            place(old, revision, ordinal, piece.span)
-            kept.append(old)
+    note_languages(collection_id, {cut.revision.language for cut in cuts})
+    before, known = stored(chunking, cuts)
+    kept: list[Chunk] = []
+    added: list[NewChunk] = []
+    for cut in cuts:
+        for ordinal, piece in enumerate(cut.pieces):
+            old = known.get((cut.document.pk, piece.identity))
+            if old is None:
+                added.append(new_chunk(cut, chunking, ordinal, piece))
+            else:
+                place(old, cut.revision, ordinal, piece.span)
+                kept.append(old)
+    if gone := before - {old.pk for old in kept}:
+        Chunk.objects.filter(pk__in=gone).delete()
     Chunk.objects.bulk_update(
         kept, ["revision", "ordinal", "start", "end", "page", "heading_path"], batch_size=500
     )
     Chunk.objects.bulk_create([new.chunk for new in added], batch_size=500)
-    chunks_changed.send(Chunking, document=document, chunking=chunking, added=added)
-    return len(kept)
+    documents = [cut.document for cut in cuts]
+    chunks_changed.send(
+        Chunking, collection_id=collection_id, chunking=chunking, documents=documents, added=added
+    )
+    return Counter(old.document_id for old in kept)
 
 
-def note_language(collection_id: int, language: str) -> None:
-    """Has questions be analysed in this language, too."""
-    known = CollectionLanguage.objects.filter(collection=collection_id, language=language)
-    if not known.exists():
-        noted = CollectionLanguage(collection_id=collection_id, language=language)
-        CollectionLanguage.objects.bulk_create([noted], ignore_conflicts=True)
+def stored(chunking: Chunking, cuts: Sequence[Cut]) -> tuple[set[int], dict[tuple[UUID, Identity], Chunk]]:
+    """The ids of all chunks that the documents have, and those that may stay, by document and identity."""
+    rules = {cut.document.pk: rules_of(cut.revision.language) for cut in cuts}
+    found = list(Chunk.objects.filter(document__in=list(rules), chunking=chunking).defer("text"))
+    revisions = DocumentRevision.objects.filter(pk__in={old.revision_id for old in found})
+    languages = dict(revisions.values_list("pk", "language"))
+    known = {
+        (old.document_id, (bytes(old.text_hash), old.occurrence, bytes(old.rendered_hash))): old
+        for old in found
+        if rules_of(languages[old.revision_id]) is rules[old.document_id]
+    }
+    return {old.pk for old in found}, known
+
+
+def note_languages(collection_id: int, languages: set[str]) -> None:
+    """Has questions be analysed in these languages, too."""
+    known = CollectionLanguage.objects.filter(collection=collection_id).values_list("language", flat=True)
+    new = [
+        CollectionLanguage(collection_id=collection_id, language=each)
+        for each in sorted(languages - set(known))
+    ]
+    CollectionLanguage.objects.bulk_create(new, ignore_conflicts=True)
 
 
 def place(chunk_row: Chunk, revision: DocumentRevision, ordinal: int, span: ChunkSpan) -> None:
@@ -105,14 +130,12 @@ def place(chunk_row: Chunk, revision: DocumentRevision, ordinal: int, span: Chun
     chunk_row.heading_path = list(span.heading_path)
 
 
-def new_chunk(
-    document: Document, revision: DocumentRevision, chunking: Chunking, ordinal: int, piece: Piece
-) -> NewChunk:
-    terms = analyse(piece.rendered, revision.language)
+def new_chunk(cut: Cut, chunking: Chunking, ordinal: int, piece: Piece) -> NewChunk:
+    terms = analyse(piece.rendered, cut.revision.language)
     row = Chunk(
-        document=document,
+        document=cut.document,
         chunking=chunking,
-        collection_id=document.collection_id,
+        collection_id=cut.document.collection_id,
         text=piece.text,
         text_hash=piece.identity[0],
         occurrence=piece.identity[1],
@@ -120,5 +143,5 @@ def new_chunk(
         tokens=piece.span.tokens,
         length=len(terms),
     )
-    place(row, revision, ordinal, piece.span)
+    place(row, cut.revision, ordinal, piece.span)
     return NewChunk(row, piece.rendered, terms)

@@ -1,28 +1,27 @@
-"""Turns a queued document's file into text and chunks: claim, parse under limits, write at once."""
+"""Turns the files of queued documents into text and chunks: claim, parse under limits, write at once."""
 
 import atexit
-import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from kb.core.beating import Pace, beat
+from kb.core.models import Collection
 from kb.core.problems import Problem
-from kb.documents import adding, archives, chunks, queueing, stages
+from kb.documents import adding, archives, chunks, queueing, stages, writing
 from kb.documents.models import Chunking, Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
 from kb.documents.signals import chunkings_wanted
-from kb.documents.stages import Entry
+from kb.documents.writing import READ, Parsed
 from retrieval import loading
 from retrieval.loading import LoadError
 from retrieval.loading.archives import ARCHIVES
@@ -33,22 +32,25 @@ logger = logging.getLogger(__name__)
 
 Load = Callable[[Path, str], LoadedText]
 MOST_ATTEMPTS = 3
+SECONDS_TOGETHER = 2.0
 # The version of the loaders: a text that another one made is made again.
 PARSER: str = getattr(loading, "PARSER", "1")
-# What reading gives a revision, and another revision of the same file can take over.
-READ = (
-    "text",
-    "title",
-    "media_type",
-    "pages",
-    "headings",
-    "author",
-    "language",
-    "written_at",
-    "parser",
-)
 _loaders = threading.local()
 _pace = Pace()
+
+
+class Batch:
+    """What documents share that are parsed together."""
+
+    def __init__(self, load: Load, documents: Sequence[Document]) -> None:
+        self.load = load
+        self.wanted = cache(wanted_chunkings)
+        self._read = read_before([document.incoming for document in documents if document.incoming])
+
+    def same(self, revision: DocumentRevision) -> DocumentRevision | None:
+        """Another document's revision whose text may be taken over, if it is still there."""
+        key = self._read.get(revision.pk)
+        return DocumentRevision.objects.filter(pk=key).first() if key else None
 
 
 def isolated_load(path: Path, filename: str) -> LoadedText:
@@ -71,34 +73,52 @@ def parse(document_id: UUID, load: Load = isolated_load) -> None:
     """Parses and chunks a document that waits for it; does nothing otherwise, so it may run twice."""
     document = queueing.claim(document_id)
     if document is not None:
-        parse_claimed(document, load)
+        parse_claimed([document], load)
 
 
 def parse_for(collection_id: int, seconds: float, load: Load = isolated_load) -> bool:
     """Works on what waits in the collection for about `seconds`. Returns whether there may be more to do."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        document = queueing.claim_next(collection_id)
-        if document is None:
+        documents = queueing.claim_next(collection_id)
+        if not documents:
             return False
         began = time.monotonic()
-        parse_claimed(document, load)
-        _pace.add(1, time.monotonic() - began)
+        parse_claimed(documents, load)
+        _pace.add(len(documents), time.monotonic() - began)
         beat("parse", _pace.rate)
     return True
 
 
-def parse_claimed(document: Document, load: Load) -> None:
-    """Parses what this process has claimed. Whatever goes wrong is this document's alone."""
+def parse_claimed(documents: Sequence[Document], load: Load) -> None:
+    """Parses what this process has claimed, and writes it together. Whatever goes wrong is one document's alone.
+
+    What is not begun within `SECONDS_TOGETHER` is given back: somebody else may take it meanwhile.
+    """
+    until = time.monotonic() + SECONDS_TOGETHER
+    batch = Batch(load, documents)
+    done: list[Parsed] = []
+    for place, document in enumerate(documents):
+        if place and time.monotonic() > until:
+            queueing.give_back(documents[place:])
+            break
+        read = attempted(document, batch)
+        if read is not None:
+            done.append(read)
+    write(done)
+
+
+def attempted(document: Document, batch: Batch) -> Parsed | None:
+    """The document as it is to be written; None where there is nothing to write, and why is noted."""
     if document.attempts > MOST_ATTEMPTS:
         fail(
             document,
             "crashed",
             "Parsing ended without a result several times. Try another form of this file.",
         )
-        return
+        return None
     try:
-        work(document, cast("DocumentRevision", document.incoming), load)
+        return parsed(document, cast("DocumentRevision", document.incoming), batch)
     except (LoadError, Problem) as error:
         fail(document, error.code, error.message)
     except ClaimLost:
@@ -109,72 +129,73 @@ def parse_claimed(document: Document, load: Load) -> None:
     except Exception as error:
         logger.exception("Document %s could not be parsed", document.pk)
         put_back(document, error)
+    return None
 
 
-def work(document: Document, revision: DocumentRevision, load: Load) -> None:
+def parsed(document: Document, revision: DocumentRevision, batch: Batch) -> Parsed:
     began = timezone.now()
-    reused = revision.parsed_at is not None or fill(document, revision, load)
-    parsed = timezone.now()
+    reused = revision.parsed_at is not None or fill(document, revision, batch)
+    read = timezone.now()
     title = revision.title or Path(revision.filename).stem
-    wanted = wanted_chunkings(document)
-    cuts = [(chunking, chunks.cut(revision, chunking, title)) for chunking in wanted]
-    cut = timezone.now()
-    with transaction.atomic():
-        locked = queueing.mine(document)
-        if locked is None:
+    wanted = batch.wanted(document.collection)
+    cuts = {chunking: chunks.cut(revision, chunking, title) for chunking in wanted}
+    return Parsed(document, revision, title, cuts, reused, began, read, timezone.now())
+
+
+def write(done: Sequence[Parsed]) -> None:
+    """Writes them together; where that fails, one by one, so that only those that fail are put back."""
+    try:
+        writing.write(done)
+    except Exception as error:
+        if len(done) == 1:
+            logger.exception("Document %s could not be written", done[0].document.pk)
+            put_back(done[0].document, error)
             return
-        revision.save()
-        locked.title, locked.filename = title[:500], revision.filename
-        locked.current, locked.incoming = revision, None
-        locked.state, locked.claimed_until, locked.attempts = Document.State.EMBEDDING, None, 0
-        locked.save()
-        kept = [chunks.write(locked, revision, chunking, pieces) for chunking, pieces in cuts]
-        count = sum(len(pieces) for _, pieces in cuts)
-        entry = partial(Entry, document.pk, attempt=document.attempts)
-        text_hash = hashlib.sha256(revision.text.encode()).hexdigest()
-        stages.write(
-            [
-                entry("parse", 1, 1, int(reused), revision.sha256, started_at=began, finished_at=parsed),
-                entry("chunk", count, count, sum(kept), text_hash, started_at=parsed, finished_at=cut),
-                entry(
-                    "index", count, count, sum(kept), text_hash, started_at=cut, finished_at=timezone.now()
-                ),
-            ]
-        )
+        logger.warning("%s documents could not be written together", len(done), exc_info=True)
+        for each in done:
+            write([each])
 
 
-def fill(document: Document, revision: DocumentRevision, load: Load) -> bool:
+def fill(document: Document, revision: DocumentRevision, batch: Batch) -> bool:
     """Gives the revision its text. Returns whether that was there already, in a revision of the same file."""
     if adding.suffix_of(revision.filename) in ARCHIVES:
         take_text(revision, archives.take_apart(document, revision))
         return False
     if revision.number > 1:  # an archive may have been before it
         archives.forget_entries(document)
-    same = read_before(revision)
+    same = batch.same(revision)
     if same is not None:
         for name in READ:
             setattr(revision, name, getattr(same, name))
         revision.parsed_at = timezone.now()
         return True
     with stages.kept_alive(document.pk, "parse"):
-        take_text(revision, load(Path(revision.file.path), revision.filename))
+        take_text(revision, batch.load(Path(revision.file.path), revision.filename))
     return False
 
 
-def read_before(revision: DocumentRevision) -> DocumentRevision | None:
-    """A revision of the same file that these loaders have read, of whatever document, or None.
+def read_before(revisions: Sequence[DocumentRevision]) -> dict[int, int]:
+    """For each revision, by its key, the key of another document's of the same file that these loaders have read.
 
-    Who reads a document once more wants it read, so its own earlier revisions do not count.
+    Who reads a document once more wants it read: where an earlier revision of its own is the same, there is none.
     """
-    own = ExpressionWrapper(Q(document=revision.document_id), BooleanField())
     found = (
-        DocumentRevision.objects.filter(sha256=revision.sha256, parser=PARSER, parsed_at__isnull=False)
-        # The name says which loader reads it.
-        .filter(filename__iendswith=Path(revision.filename).suffix)
-        .order_by(own.desc(), "pk")
-        .first()
+        DocumentRevision.objects.filter(sha256__in={revision.sha256 for revision in revisions})
+        .filter(parser=PARSER, parsed_at__isnull=False)
+        .order_by("pk")
+        .values_list("pk", "sha256", "filename", "document_id")
     )
-    return None if found is None or found.document_id == revision.document_id else found
+    read: dict[int, int] = {}
+    own: set[int] = set()
+    for key, content_hash, filename, document_id in found:
+        for revision in revisions:
+            # The name says which loader reads it.
+            suffixes = {adding.suffix_of(filename), adding.suffix_of(revision.filename)}
+            if content_hash == revision.sha256 and len(suffixes) == 1:
+                read.setdefault(revision.pk, key)
+                if document_id == revision.document_id:
+                    own.add(revision.pk)
+    return {revision: same for revision, same in read.items() if revision not in own}
 
 
 def take_text(revision: DocumentRevision, text: LoadedText) -> None:
@@ -187,9 +208,9 @@ def take_text(revision: DocumentRevision, text: LoadedText) -> None:
     revision.parser, revision.parsed_at = PARSER, timezone.now()
 
 
-def wanted_chunkings(document: Document) -> list[Chunking]:
+def wanted_chunkings(collection: Collection) -> list[Chunking]:
     wanted: dict[int, Chunking] = {}
-    for _, chunkings in chunkings_wanted.send(Document, collection=document.collection):
+    for _, chunkings in chunkings_wanted.send(Document, collection=collection):
         wanted |= {chunking.pk: chunking for chunking in cast("list[Chunking]", chunkings)}
     if not wanted:
         raise Problem("no_index", "There is no index to put this into: run `manage.py prepare`, then retry.")

@@ -1,12 +1,15 @@
 """Whose turn it is to be parsed: collections take turns, and inside each the longest waiting comes first."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from kb.core.holding import held
@@ -15,22 +18,31 @@ from kb.documents import stages
 from kb.documents.models import Document
 
 # The states are written out as in the condition of the index document_queue: else it would not be used.
+# Small files that were never tried are taken several at once, so that they can be written together. One at which a
+# worker ended before is taken alone: were it to blame, it would take the others with it.
 CLAIM = """
 WITH next AS (
-    SELECT id, incoming_id FROM documents_document
+    SELECT id, incoming_id, attempts, queued_at FROM documents_document
     WHERE {which} AND state IN ('queued', 'parsing') AND NOT paused AND incoming_id IS NOT NULL
         AND (state = 'queued' OR (state = 'parsing' AND claimed_until < %(now)s))
-    ORDER BY queued_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY queued_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT next.id, row_number() OVER (ORDER BY next.queued_at, next.id) AS place,
+        next.attempts = 0 AND revision.size <= %(small)s AS light
+    FROM next JOIN documents_documentrevision revision ON revision.id = next.incoming_id
 ), taken AS (
     UPDATE documents_document document SET state = 'parsing', claimed_until = %(until)s,
         attempts = attempts + 1, error = '', error_code = '', updated_at = %(now)s
-    FROM next WHERE document.id = next.id RETURNING document.id, document.attempts, document.incoming_id
+    FROM weighed WHERE document.id = weighed.id
+        AND (weighed.place = 1 OR weighed.light AND (SELECT light FROM weighed WHERE place = 1))
+    RETURNING document.id, document.attempts, document.incoming_id
 )
 INSERT INTO documents_documentstage AS stage (
     document_id, stage, state, attempt, content_hash, done, total, reused, worker, error, started_at, heartbeat_at
 )
 SELECT taken.id, 'parse', 'running', taken.attempts, revision.sha256, 0, 1, 0, %(worker)s, '', %(now)s, %(now)s
 FROM taken JOIN documents_documentrevision revision ON revision.id = taken.incoming_id
+ORDER BY taken.id
 ON CONFLICT (document_id, stage) DO UPDATE SET
     state = 'running', attempt = excluded.attempt, content_hash = excluded.content_hash, done = 0, total = 1,
     reused = 0, worker = excluded.worker, error = '', started_at = excluded.started_at,
@@ -39,6 +51,8 @@ RETURNING document_id
 """
 NEXT_OF_COLLECTION = CLAIM.format(which="collection_id = %(collection)s")
 THIS_ONE = CLAIM.format(which="id = %(document)s")
+MOST_AT_ONCE = 16
+SMALL = 65_536  # bytes: read within milliseconds
 
 
 class ClaimLost(Exception):
@@ -52,39 +66,65 @@ def lease() -> timedelta:
 
 def claim(document_id: UUID) -> Document | None:
     """Takes the document for this process; None if somebody else has it, it is paused or needs nothing."""
-    return _claimed(THIS_ONE, document=document_id)
+    return next(iter(_claimed(THIS_ONE, 1, document=document_id)), None)
 
 
-def claim_next(collection_id: int) -> Document | None:
-    """Takes the collection's next document for this process; None if none waits."""
-    return _claimed(NEXT_OF_COLLECTION, collection=collection_id)
+def claim_next(collection_id: int, most: int = MOST_AT_ONCE) -> list[Document]:
+    """Takes the collection's next document for this process, or several small ones; none if none waits."""
+    return _claimed(NEXT_OF_COLLECTION, most, collection=collection_id)
 
 
-def _claimed(statement: str, **which: Any) -> Document | None:
+def _claimed(statement: str, most: int, **which: Any) -> list[Document]:
     now = timezone.now()
-    given = which | {"now": now, "until": now + lease(), "worker": stages.worker()}
+    given = which | {
+        "now": now,
+        "until": now + lease(),
+        "worker": stages.worker(),
+        "most": most,
+        "small": SMALL,
+    }
     with connection.cursor() as cursor:
         cursor.execute(statement, given)
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    return Document.objects.select_related("incoming", "collection").filter(pk=row[0]).first()
+        ids = [document for (document,) in cursor.fetchall()]
+    claimed = Document.objects.select_related("incoming", "collection").filter(pk__in=ids)
+    return list(claimed.order_by("queued_at", "pk")) if ids else []
+
+
+def give_back(documents: Sequence[Document]) -> None:
+    """Puts claimed documents that were not begun back to their places, as if they had not been taken."""
+    with transaction.atomic():
+        mine = all_mine(documents)
+        Document.objects.filter(pk__in=list(mine)).update(
+            state=Document.State.QUEUED,
+            claimed_until=None,
+            attempts=F("attempts") - 1,
+            updated_at=timezone.now(),
+        )
+        stages.forget(mine, stages.Stage.PARSE)
+
+
+def still_claimed(document: Document) -> Q:
+    """Not deleted, replaced, retried or taken over since this process took the document."""
+    return Q(
+        pk=document.pk,
+        state=Document.State.PARSING,
+        incoming=document.incoming_id,
+        claimed_until=document.claimed_until,
+    )
 
 
 def mine(document: Document) -> Document | None:
-    """The locked row, if this claim still holds: not deleted, replaced, retried or taken over meanwhile."""
-    held(Collection, [document.collection_id])
-    return (
-        # The weaker lock lets footnotes refer to the document while its new chunks are written.
-        Document.objects.select_for_update(no_key=True)
-        .filter(
-            pk=document.pk,
-            state=Document.State.PARSING,
-            incoming=document.incoming_id,
-            claimed_until=document.claimed_until,
-        )
-        .first()
-    )
+    """The locked row, if this claim still holds."""
+    return all_mine([document]).get(document.pk)
+
+
+def all_mine(documents: Sequence[Document]) -> dict[UUID, Document]:
+    """The locked rows, by id, of those of the documents whose claim still holds."""
+    held(Collection, sorted({document.collection_id for document in documents}))
+    claimed = reduce(or_, map(still_claimed, documents))
+    # The weaker lock lets footnotes refer to a document while its new chunks are written.
+    locked = Document.objects.select_for_update(no_key=True).filter(claimed).order_by("pk")
+    return {document.pk: document for document in locked}
 
 
 def extended(document: Document) -> Document:

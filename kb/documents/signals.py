@@ -21,7 +21,8 @@ chunkings_wanted = Signal()
 """Asks, with `collection`, for the `Chunking`s that documents of it must be cut by."""
 
 chunks_changed = Signal()
-"""Tells, inside the writing transaction: `document`, `chunking`, `added` (list of NewChunk)."""
+"""Tells, inside the writing transaction: `documents` of `collection_id` have their chunks of `chunking` now,
+`added` (a list of NewChunk) among them."""
 
 work_paused = Signal()
 """Tells, inside the transaction: the work on `documents` (a QuerySet) is to wait, or with `paused` False to go on.

@@ -152,6 +152,11 @@ def fail(document_id: UUID, stage: str, error: str) -> None:
     _end(DocumentStage.objects.filter(document=document_id, stage=stage), State.FAILED, error)
 
 
+def forget(ids: Iterable[UUID], stage: str) -> None:
+    """The stage was not begun, after all."""
+    DocumentStage.objects.filter(document__in=list(ids), stage=stage).delete()
+
+
 def cancel(document_id: UUID) -> None:
     """What runs of the document's stages was cancelled."""
     cancel_many(Document.objects.filter(pk=document_id))

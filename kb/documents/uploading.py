@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,9 @@ from kb.documents.models import Document, Upload
 BATCH = 100
 MOST_LISTED = 1000
 
-Put = Callable[[File[bytes], Upload], Added]
+TOGETHER = 16  # files
+
+Put = Callable[[Sequence[File[bytes]], Upload], Sequence[Added | Problem]]
 
 
 @dataclass
@@ -110,11 +113,10 @@ class Ingestion:
         while batch := list(islice(waiting, BATCH)):
             known = self._known(batch) if look_first else set()
             before = self.tally.put
-            for path in batch:
-                if path in known:
-                    self.tally.known += 1
-                else:
-                    self._put_one(path, put)
+            self.tally.known += len(known)
+            new = [path for path in batch if path not in known]
+            for first in range(0, len(new), TOGETHER):
+                self._put(new[first : first + TOGETHER], put)
             yield self.tally.put - before
 
     def _known(self, batch: list[Path]) -> set[Path]:
@@ -125,19 +127,29 @@ class Ingestion:
         there = set(found.values_list(F("content_hash"), flat=True))
         return {path for path, digest in hashes.items() if digest in there}
 
-    def _put_one(self, path: Path, put: Put) -> None:
+    def _put(self, paths: Sequence[Path], put: Put) -> None:
+        with ExitStack() as stack:
+            files = {path: file for path in paths if (file := self._open(path, stack)) is not None}
+            results = put(list(files.values()), self._opened()) if files else []
+            for path, added in zip(files, results, strict=True):
+                if isinstance(added, Problem):
+                    self.tally.refuse(path, added.code, added.message)
+                else:
+                    self.tally.put += added.created
+                    self.tally.known += not added.created
+
+    def _open(self, path: Path, stack: ExitStack) -> File[bytes] | None:
+        """The file, unless it cannot be read or is not worth storing, which is noted."""
         try:
-            with path.open("rb") as opened:
-                file = File(opened, name=path.name)
-                adding.checked_name(file, None)
-                added = put(file, self._opened())
+            file = File(stack.enter_context(path.open("rb")), name=path.name)
+            adding.checked_name(file, None)
         except Problem as problem:
             self.tally.refuse(path, problem.code, problem.message)
         except OSError as error:
             self.tally.unreadable(path, error)
         else:
-            self.tally.put += added.created
-            self.tally.known += not added.created
+            return file
+        return None
 
     def _opened(self) -> Upload:
         if self.upload is None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -60,12 +60,13 @@ UPDATE indexes_embeddingjob SET lease_until = %(until)s, attempts = attempts + 1
 WHERE id = ANY(ARRAY(SELECT id FROM picked)) RETURNING collection_id, chunk_id, id
 """
 
-# Only the document is looked up by (see kb.indexes.settling). Jobs that are there already wait anew.
+# Only the documents are looked up by (see kb.indexes.settling). Jobs that are there already wait anew.
 ENQUEUE_DOCUMENT = """
 WITH mine AS (
-    SELECT chunk.id, chunk.collection_id, chunk.tokens, chunk.rendered_hash, document.paused
-    FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id
-    WHERE chunk.document_id = %(document)s AND chunk.chunking_id + 0 = %(chunking)s
+    SELECT chunk.id, chunk.document_id, chunk.collection_id, chunk.tokens, chunk.rendered_hash,
+        (SELECT paused FROM documents_document document WHERE document.id = chunk.document_id)
+    FROM documents_chunk chunk
+    WHERE chunk.document_id = ANY(%(documents)s) AND chunk.chunking_id + 0 = %(chunking)s
 ), jobs AS (
     INSERT INTO indexes_embeddingjob AS job
         (version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at)
@@ -75,9 +76,10 @@ WITH mine AS (
     ORDER BY id
     ON CONFLICT (version_id, chunk_id) DO UPDATE SET paused = excluded.paused, attempts = 0, error = '',
         lease_until = CASE WHEN job.error = '' AND job.attempts < %(most_attempts)s THEN job.lease_until END
-    RETURNING 1
+    RETURNING chunk_id
 )
-SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM jobs)
+SELECT mine.document_id, count(*), count(jobs.chunk_id)
+FROM mine LEFT JOIN jobs ON jobs.chunk_id = mine.id GROUP BY mine.document_id
 """
 
 ENQUEUE_MISSING = """
@@ -129,6 +131,13 @@ class Input:
     rendered: str
     content_hash: bytes
     tokens: int
+
+
+class Counts(NamedTuple):
+    """How many chunks a document has, and how many of them wait for their vector."""
+
+    chunks: int
+    waiting: int
 
 
 def content_hash(model: EmbeddingModel, rendered_hash: bytes | memoryview) -> bytes:
@@ -190,22 +199,22 @@ def turns(version: IndexVersion, most: int) -> list[int]:
     return found
 
 
-def enqueue(version: IndexVersion, document: Document, chunking: Chunking) -> tuple[int, int]:
-    """Writes a job for each of the document's chunks without the right vector; what failed before starts anew.
+def enqueue(version: IndexVersion, documents: Sequence[Document], chunking: Chunking) -> dict[UUID, Counts]:
+    """Writes a job for each of the documents' chunks without the right vector; what failed before starts anew.
 
-    Returns how many chunks there are, and how many wait now.
+    Documents that have no chunks have no counts.
     """
-    ((chunks, waiting),) = rows_of(
+    rows = rows_of(
         sql.SQL(ENQUEUE_DOCUMENT).format(table=sql.Identifier(version.table)),
         {
             "version": version.pk,
-            "document": document.pk,
+            "documents": [document.pk for document in documents],
             "chunking": chunking.pk,
             "prompt": version.model.document_prompt.encode(),
             "most_attempts": EmbeddingJob.MOST_ATTEMPTS,
         },
     )
-    return int(chunks), int(waiting)
+    return {document: Counts(chunks, waiting) for document, chunks, waiting in rows}
 
 
 def enqueue_missing(version: IndexVersion) -> int:

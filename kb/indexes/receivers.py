@@ -24,19 +24,26 @@ def answer_chunkings_wanted(sender: object, *, collection: Collection, **_: Any)
 
 
 def take_changed_chunks(
-    sender: object, *, document: Document, chunking: Chunking, added: list[NewChunk], **_: Any
+    sender: object,
+    *,
+    collection_id: int,
+    chunking: Chunking,
+    documents: list[Document],
+    added: list[NewChunk],
+    **_: Any,
 ) -> None:
     """Writes postings of new chunks, and jobs for all that lack a vector; a trigger has removed those of old ones."""
-    lexical.append(chunking.pk, document.collection_id, ((new.chunk.pk, new.terms) for new in added))
-    complete = True
-    for version in maintained_for(document.collection_id):
+    lexical.append(chunking.pk, collection_id, ((new.chunk.pk, new.terms) for new in added))
+    complete = {document.pk for document in documents}
+    for version in maintained_for(collection_id):
         if version.chunking_id != chunking.pk:
             continue
-        chunks, waiting = embedding_queue.enqueue(version, document, chunking)
+        queued = embedding_queue.enqueue(version, documents, chunking)
+        waiting = {document for document, counts in queued.items() if counts.waiting}
         if version.pk == version.index.live_version_id:
-            settling.begin(document, chunks, waiting)
-            complete = not waiting
+            settling.begin(documents, queued)
+            complete -= waiting
         if waiting:
             wake_embedding_on_commit(version.pk)
-    if complete:  # else whoever embeds the last chunk says so
-        transaction.on_commit(partial(settling.settle, [document.pk]))
+    if complete:  # of the others, whoever embeds the last chunk says so
+        transaction.on_commit(partial(settling.settle, complete))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kb.core.holding import held
 from kb.core.models import Collection
-from kb.documents.chunks import note_language
+from kb.documents.chunks import note_languages
 from kb.documents.models import Chunk, Chunking, DocumentRevision
 from kb.indexes import lexical, merging
 from kb.indexes.merging import Pair
@@ -135,8 +135,7 @@ def switch(chunking_id: int, collection_id: int, old: list[int]) -> None:
     languages = DocumentRevision.objects.filter(
         chunks__chunking=chunking_id, chunks__collection=collection_id
     ).values_list("language", flat=True)
-    for language in languages.order_by().distinct():
-        note_language(collection_id, language)
+    note_languages(collection_id, set(languages.order_by().distinct()))
     if (
         not Segment.objects.filter(chunking_id=chunking_id, live=True)
         .exclude(analyser=analyser_hash())

@@ -14,6 +14,7 @@ from django.utils import timezone
 from kb.documents import stages
 from kb.documents.models import Document, DocumentStage
 from kb.documents.stages import Entry
+from kb.indexes.embedding_queue import Counts
 from kb.indexes.models import EmbeddingJob, IndexVersion
 
 MOST_GIVEN_UP = 1000
@@ -64,13 +65,16 @@ WHERE stage.document_id = ANY(%(documents)s) AND stage.stage || '' = 'embed' AND
 """
 
 
-def begin(document: Document, chunks: int, waiting: int) -> None:
-    """Inside the transaction that writes the jobs: so many of the chunks are still to be embedded."""
-    there = chunks - waiting
-    text_hash = document.current.sha256 if document.current else ""
-    stages.write(
-        [Entry(document.pk, DocumentStage.Stage.EMBED, there, chunks, reused=there, content_hash=text_hash)]
-    )
+def begin(documents: Iterable[Document], queued: Mapping[UUID, Counts]) -> None:
+    """Inside the transaction that writes the jobs: so many chunks of each document are still to be embedded."""
+    stages.write([begun(document, queued.get(document.pk, Counts(0, 0))) for document in documents])
+
+
+def begun(document: Document, counts: Counts) -> Entry:
+    there = counts.chunks - counts.waiting
+    file_hash = document.current.sha256 if document.current else ""
+    embed = DocumentStage.Stage.EMBED
+    return Entry(document.pk, embed, there, counts.chunks, reused=there, content_hash=file_hash)
 
 
 def advance(version: IndexVersion, done: Mapping[UUID, tuple[int, int]]) -> None:

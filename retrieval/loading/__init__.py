@@ -29,6 +29,7 @@ from retrieval.spans import LoadedText
 __all__ = [
     "MAX_TEXT_CHARS",
     "PARSER",
+    "SIMPLE",
     "SUFFIXES",
     "LoadError",
     "load",
@@ -66,6 +67,10 @@ _LOADERS: Mapping[str, Callable[[bytes], LoadedText]] = MappingProxyType(
     }
 )
 SUFFIXES: frozenset[str] = frozenset(_LOADERS)
+SIMPLE: frozenset[str] = SUFFIXES - {
+    ".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub", ".eml"
+}  # fmt: skip
+"""What Python alone reads: no native parser that a hostile file might take over."""
 
 
 def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) -> LoadedText:

@@ -27,6 +27,11 @@ def encode_error(code: str, message: str) -> bytes:
     return _dump({"code": code, "message": message})
 
 
+def is_error(payload: bytes) -> bool:
+    """Whether it is what `encode_error` makes."""
+    return payload.startswith(b'{"code":')
+
+
 def decode(payload: bytes) -> LoadedText:
     """The result in `payload`, or the LoadError that is in it.
 

@@ -1,7 +1,10 @@
-"""The process that has imported the parsers and forks for each document: python -m retrieval.loading.zygote.
+"""The process that has imported the parsers and forks to read documents: python -m retrieval.loading.zygote.
 
 Requests come as lines of JSON on standard input, answers go as a length (8 bytes, big-endian) and
 that many bytes of JSON to standard output. It ends when its standard input or its parent does.
+
+Each document has a child of its own, but for those that Python alone reads: a child reads several of them, since
+the fork takes thirty times as long as the reading. Where it does not succeed with one, a new child reads that again.
 """
 
 import contextlib
@@ -14,10 +17,11 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
-from retrieval.loading import LoadError, limits, parse, wire
+from retrieval.loading import SIMPLE, LoadError, limits, parse, wire
 from retrieval.loading.death import die_with_parent
 from retrieval.loading.limits import Limits
 
@@ -25,14 +29,17 @@ from retrieval.loading.limits import Limits
 # first request may be gone long before the process is.
 _LOOK_FOR_PARENT_EVERY = 1.0
 _CHUNK = 1 << 20
+_SECONDS_OF_SERVICE = 5.0
 
 
-class _Child(NamedTuple):
-    """A forked process that waits to be asked for one document."""
+@dataclass
+class _Child:
+    """A forked process that waits to be asked; `since` is when it was asked first."""
 
     pid: int
     asking: int
     answering: int
+    since: float | None = None
 
 
 def main() -> None:
@@ -43,30 +50,69 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a child must not copy the pages that all share
     pending = b""
-    child = _forked()  # ahead of the request, which then need not wait for it
+    children = _Children(parent)
     while True:
         while b"\n" not in pending:
             pending += _read(parent)
         line, _, pending = pending.partition(b"\n")
-        if _has_ended(child):  # while it waited, by somebody's hand: not for what it has not read yet
-            _ended(child)
-            child = _forked()
+        request = json.loads(line)
+        allowed = Limits(**request["limits"])
+        is_simple = Path(request["filename"]).suffix.lower() in SIMPLE
+        answer = children.answer(line, allowed, is_simple=is_simple)
+        _answer_to_parent(answers, answer)
+        children.make_ready(keep=is_simple and not wire.is_error(answer))
+
+
+class _Children:
+    """The child that waits to be asked, one after the other."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        self._child = _forked()  # ahead of the request, which then need not wait for it
+
+    def answer(self, line: bytes, allowed: Limits, *, is_simple: bool) -> bytes:
+        """The result of the request, or why there is none."""
+        # Somebody may have ended it while it waited: not for what it has not read yet.
+        if _has_ended(self._child) or not (is_simple and self._is_young(allowed)):
+            self._replace()
+        has_read, began = self._child.since is not None, time.monotonic()
+        answer = self._asked(line, allowed)
+        in_time = time.monotonic() - began < allowed.wall_seconds / 2
+        if has_read and wire.is_error(answer) and in_time:  # what it read before may be to blame
+            self._replace()
+            answer = self._asked(line, allowed)
+        return answer
+
+    def make_ready(self, *, keep: bool) -> None:
+        """For the next request, while the asker works on the answer to this one."""
+        if not keep and self._child.since is not None:
+            self._replace()
+
+    def _is_young(self, allowed: Limits) -> bool:
+        """What it has used by now does not count against its limits for one document."""
+        most = min(_SECONDS_OF_SERVICE, allowed.cpu_seconds / 10)
+        return self._child.since is None or time.monotonic() - self._child.since < most
+
+    def _asked(self, line: bytes, allowed: Limits) -> bytes:
+        child, began = self._child, time.monotonic()
+        child.since = child.since or began
         _write_to_child(child, line + b"\n")
-        allowed = Limits(**json.loads(line)["limits"])
         try:
-            answer = _received(child.answering, time.monotonic() + allowed.wall_seconds, allowed, parent)
+            answer = _received(child.answering, began + allowed.wall_seconds, allowed, self._parent)
         except BaseException:
             _ended(child)
             raise
         if answer is not None and answer.endswith(b"\n"):
-            _answer_to_parent(answers, answer[:-1])
-            _stop(child)
-            successor = _forked()  # while the kernel takes the other one down
-            os.waitpid(child.pid, 0)
-            child = successor
-        else:
-            _answer_to_parent(answers, _without_answer(child, allowed, is_late=answer is None))
-            child = _forked()
+            return answer[:-1]
+        failure = _without_answer(child, allowed, is_late=answer is None)
+        self._child = _forked()
+        return failure
+
+    def _replace(self) -> None:
+        old = self._child
+        _stop(old)
+        self._child = _forked()  # while the kernel takes the other one down
+        os.waitpid(old.pid, 0)
 
 
 def _answer_to_parent(answers: int, answer: bytes) -> None:
@@ -86,7 +132,7 @@ def _forked() -> _Child:
     answering, answer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _serve_one_and_exit(asked, answer)
+        _serve_and_exit(asked, answer)
     os.close(asked)
     os.close(answer)
     return _Child(pid, asking, answering)
@@ -161,28 +207,37 @@ def _kill_group(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _serve_one_and_exit(asked: int, sending: int) -> NoReturn:
-    """In the child: wait, parse, send the answer, end without running anything of the zygote's."""
+def _serve_and_exit(asked: int, sending: int) -> NoReturn:
+    """In the child: wait, parse, send the answer, until it is ended; without running anything of the zygote's."""
     try:
         os.setpgid(0, 0)
         die_with_parent()
         os.dup2(asked, 0)
         os.closerange(3, sending)  # a hostile file that takes over the child finds no way to the parent
-        line = b""
-        while not line.endswith(b"\n"):
-            received = os.read(0, _CHUNK)
-            if not received:  # the zygote has ended
-                os._exit(0)
-            line += received
-        request = json.loads(line)
-        allowed = Limits(**request["limits"])
-        limits.apply(allowed)
-        _write(sending, _answer(Path(request["path"]), request["filename"], allowed) + b"\n")
+        limited = False
+        while True:
+            request = json.loads(_line())
+            allowed = Limits(**request["limits"])
+            if not limited:
+                limits.apply(allowed)
+                limited = True
+            _write(sending, _answer(Path(request["path"]), request["filename"], allowed) + b"\n")
     except BaseException:
         traceback.print_exc()
         raise
     finally:
         os._exit(0)
+
+
+def _line() -> bytes:
+    """A request from standard input; ends the process with the zygote."""
+    line = b""
+    while not line.endswith(b"\n"):
+        received = os.read(0, _CHUNK)
+        if not received:
+            os._exit(0)
+        line += received
+    return line
 
 
 def _answer(path: Path, filename: str, allowed: Limits) -> bytes:

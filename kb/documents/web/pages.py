@@ -42,7 +42,11 @@ def fetch(page_id: int, fetcher: Fetcher) -> Visited | None:
     """Asks for a page that is due and takes what came; None if nobody was asked, so it may run twice."""
     if not sources.claimed(sources.due_pages().filter(pk=page_id)):
         return None
-    page = WebPage.objects.select_related("source__collection", "source__created_by").get(pk=page_id)
+    page = (
+        WebPage.objects.select_related("source__collection", "source__created_by").filter(pk=page_id).first()
+    )
+    if page is None:  # its source was removed since
+        return None
     if page.sha256 and page.document_id is None and page.same_as_id is None:
         end_page(page, next_at=None, error=storing.DELETED)  # what a person deleted stays deleted
         return None

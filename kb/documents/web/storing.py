@@ -10,6 +10,7 @@ from django.db import transaction
 
 from kb.core.auditing import record
 from kb.documents import adding, originals, stages
+from kb.documents.adding import Given
 from kb.documents.models import Document, Source, WebPage
 from kb.documents.sources import end_page
 from kb.documents.web.addresses import WebAddress
@@ -89,22 +90,11 @@ def queued(
     source: Source, document: Document | None, file: ContentFile[bytes], content_hash: str, *, paused: bool
 ) -> Document:
     """A new document, or a new revision of the one there is, which serves on until that is parsed."""
-    name, actor = file.name or "", source.created_by
+    given, actor = Given(file.name or "", content_hash, file), source.created_by
     if document is None:
-        same = adding.same_file(actor, source.collection, content_hash)
-        return adding.create(
-            actor,
-            source.collection,
-            file,
-            name,
-            content_hash,
-            paused=paused,
-            upload=source.upload,
-            same_as=same,
-        )
-    number = adding.next_number(document)
-    revision = adding.add_revision(actor, document, file, content_hash, name=name, number=number)
-    adding.queue(document, revision, paused=paused or document.paused)
+        same = adding.same_files(actor, source.collection, [content_hash]).get(content_hash)
+        document = adding.new_document(actor, source.collection, given, upload=source.upload, same_as=same)
+    adding.queue_all(actor, [(document, given)], paused=paused or document.paused)
     return document
 
 

@@ -135,7 +135,7 @@ def test_its_entries_are_paused_and_cancelled_with_it(
     document = add_document(alice, collection, ContentFile(zipped(FILES), "insects.zip")).document
     parsing.parse(document.pk, load_here)
     assert pause(alice, document) == 3
-    assert queueing.claim_next(collection.pk) is None
+    assert queueing.claim_next(collection.pk) == []
     assert resume(alice, document) == 3
     assert cancel(alice, document) == 3
     assert set(Document.objects.values_list("state", flat=True)) == {"cancelled"}

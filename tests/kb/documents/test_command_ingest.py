@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from kb.core.models import Collection, Heartbeat, User
-from kb.documents.actions import Added, add_document
+from kb.documents.actions import add_documents
 from kb.documents.management.commands import ingest as command
 from kb.documents.models import Document, Upload
 from kb.indexes.models import Index
@@ -124,16 +124,18 @@ def test_what_is_put_in_is_one_upload_and_what_is_known_none(admin: User, index:
 
 
 class Stopping:
-    """`add_document` until Ctrl-C is pressed at some file."""
+    """`add_documents` until Ctrl-C is pressed after some files."""
 
     def __init__(self, at: int) -> None:
         self.left = at
 
-    def __call__(self, *arguments: object, **named: object) -> Added:
+    def __call__(
+        self, actor: User, collection: Collection, files: list[object], *rest: object, **named: object
+    ) -> object:
         if not self.left:
             raise KeyboardInterrupt
-        self.left -= 1
-        return add_document(*arguments, **named)
+        self.left -= min(len(files), self.left)
+        return add_documents(actor, collection, files, *rest, **named)
 
 
 @pytest.fixture
@@ -149,17 +151,17 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(
     admin: User, index: Index, three_hundred: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, errors = StringIO(), StringIO()
-    monkeypatch.setattr(command, "add_document", Stopping(120))
+    monkeypatch.setattr(command, "add_documents", Stopping(100))
     with pytest.raises(SystemExit) as ended:
         call_command("ingest", str(three_hundred), stdout=out, stderr=errors)
     assert ended.value.code == 130
-    assert "120 of 300 files are through. Run the same command again" in errors.getvalue()
-    assert "120 queued" in out.getvalue()
-    counting = Stopping(-1)
-    monkeypatch.setattr(command, "add_document", counting)
+    assert "100 of 300 files are through. Run the same command again" in errors.getvalue()
+    assert "100 queued" in out.getvalue()
+    counting = Stopping(1000)
+    monkeypatch.setattr(command, "add_documents", counting)
     report = run("ingest", str(three_hundred))
-    assert (report["documents"], report["known"], report["states"]) == (300, 120, {"queued": 300})
-    assert -1 - counting.left == 180, "what was in was not even offered"
+    assert (report["documents"], report["known"], report["states"]) == (300, 100, {"queued": 300})
+    assert 1000 - counting.left == 200, "what was in was not even offered"
     assert Upload.objects.get().documents.count() == 300
 
 

@@ -136,7 +136,7 @@ def test_the_process_that_takes_an_upload_is_killed(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("kb.documents.actions.record", killed)
+        patched.setattr("kb.documents.actions.record_all", killed)
         with pytest.raises(SystemExit):
             put(alice, collection, "lost.txt", "Lost words.")
     assert Document.objects.get() == held

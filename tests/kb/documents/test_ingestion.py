@@ -9,11 +9,12 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
-from kb.core.models import Collection, User
+from kb.core.models import AuditEntry, Collection, User
 from kb.core.problems import Problem
 from kb.documents import originals, parsing, queueing
 from kb.documents.actions import (
     add_document,
+    add_documents,
     add_or_replace_document,
     delete_document,
     reparse_document,
@@ -392,3 +393,33 @@ def test_a_parse_may_take_as_long_as_its_claim_and_no_second_worker_gets_its_mes
     settings.PARSE_SECONDS = 1200  # the longest that is allowed
     longest = queueing.lease().total_seconds() + grace
     assert longest < settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+
+
+def test_several_files_are_taken_in_together(alice: User, collection: Collection, index: Index) -> None:
+    other = Collection.objects.create(name="Other", slug="other", owner=alice)
+    known = add_document(alice, collection, ContentFile(b"known", "known.txt")).document
+    elsewhere = add_document(alice, other, ContentFile(b"elsewhere", "far.txt")).document
+    files = {
+        "new.txt": b"new",
+        "same.txt": b"known",
+        "twin.txt": b"new",
+        "empty.txt": b"",
+        "near.txt": b"elsewhere",
+    }
+    results = add_documents(
+        alice, collection, [(ContentFile(body, name), None) for name, body in files.items()]
+    )
+    new, same, twin, empty, near = results
+    assert [new.created, same.created, twin.created, near.created] == [True, False, False, True]
+    assert (same.document, twin.document) == (known, new.document)
+    assert isinstance(empty, Problem)
+    assert empty.code == "empty"
+    assert near.document.same_as == elsewhere
+    assert set(collection.documents.values_list("filename", flat=True)) == {
+        "known.txt",
+        "new.txt",
+        "near.txt",
+    }
+    assert AuditEntry.objects.filter(verb="add", detail__filename__in=files).count() == 2
+    work_off()
+    assert set(collection.documents.values_list("state", flat=True)) == {"ready"}

@@ -56,8 +56,8 @@ def test_languages_of_other_collections_are_not_told(
 
 
 def test_a_language_is_noted_twice(collection: Collection) -> None:
-    chunks.note_language(collection.pk, "de")
-    chunks.note_language(collection.pk, "de")
+    chunks.note_languages(collection.pk, {"de"})
+    chunks.note_languages(collection.pk, {"de"})
     assert CollectionLanguage.objects.count() == 1
 
 

@@ -110,7 +110,7 @@ def test_a_paused_collection_pauses_what_comes_later(
     assert later.paused
     collection.refresh_from_db()
     assert collection.paused
-    assert queueing.claim_next(collection.pk) is None
+    assert queueing.claim_next(collection.pk) == []
     assert resume(alice, collection) == 4
     work_off()
     assert states([*three, later]) == ["ready"] * 4

@@ -9,15 +9,17 @@ import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis.exceptions import ConnectionError as NoCache
 
 from kb.core.models import Collection, User
 from kb.documents import actions, parsing, queueing, tasks
 from kb.documents.actions import add_document
-from kb.documents.models import Document
+from kb.documents.models import Chunk, Document, DocumentRevision, DocumentStage
+from kb.documents.signals import chunks_changed
 from kb.documents.tasks import parse_documents_task, sweep_documents_task, wake_parsing
-from kb.indexes.models import Index
+from kb.indexes.models import Index, Segment
 from retrieval.spans import LoadedText
 from tests.conftest import load_here
 
@@ -51,17 +53,44 @@ def other(alice: User) -> Collection:
 
 
 def test_the_longest_waiting_comes_first(alice: User, collection: Collection, index: Index) -> None:
-    first, second = (add(alice, collection, text) for text in ("one", "two"))
-    assert queueing.claim_next(collection.pk) == first
-    assert queueing.claim_next(collection.pk) == second
-    assert queueing.claim_next(collection.pk) is None
+    first, second, third = (add(alice, collection, text) for text in ("one", "two", "three"))
+    assert queueing.claim_next(collection.pk, most=1) == [first]
+    assert queueing.claim_next(collection.pk) == [second, third]
+    assert queueing.claim_next(collection.pk) == []
+
+
+def test_only_small_files_that_were_never_tried_are_taken_together(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    small, large, tried, other = (add(alice, collection, text) for text in ("one", "two", "three", "four"))
+    DocumentRevision.objects.filter(document=large).update(size=queueing.SMALL + 1)
+    Document.objects.filter(pk=tried.pk).update(attempts=1)
+    assert queueing.claim_next(collection.pk) == [small, other]
+    assert queueing.claim_next(collection.pk) == [large]
+    assert queueing.claim_next(collection.pk) == [tried]
+
+
+def test_what_is_given_back_is_as_before(alice: User, collection: Collection, index: Index) -> None:
+    documents = [add(alice, collection, text) for text in ("one", "two", "three")]
+    before = list(Document.objects.order_by("pk").values("state", "attempts", "queued_at", "claimed_until"))
+    claimed = queueing.claim_next(collection.pk)
+    cancelled = claimed.pop(1)
+    actions.cancel(alice, cancelled)
+    queueing.give_back(claimed)
+    Document.objects.filter(pk=cancelled.pk).update(state="queued", attempts=0, claimed_until=None)
+    assert (
+        list(Document.objects.order_by("pk").values("state", "attempts", "queued_at", "claimed_until"))
+        == before
+    )
+    assert set(DocumentStage.objects.values_list("document", flat=True)) == {cancelled.pk}
+    assert queueing.claim_next(collection.pk) == documents
 
 
 def test_what_is_paused_is_passed_over(alice: User, collection: Collection, index: Index) -> None:
     paused, waiting = (add(alice, collection, text) for text in ("one", "two"))
     Document.objects.filter(pk=paused.pk).update(paused=True)
     assert queueing.claim(paused.pk) is None
-    assert queueing.claim_next(collection.pk) == waiting
+    assert queueing.claim_next(collection.pk) == [waiting]
     assert queueing.collections_waiting() == []
 
 
@@ -69,12 +98,11 @@ def test_a_dropped_claim_is_taken_over_when_it_ends(
     alice: User, collection: Collection, index: Index
 ) -> None:
     document = add(alice, collection, "one")
-    assert queueing.claim_next(collection.pk) == document
+    assert queueing.claim_next(collection.pk) == [document]
     assert queueing.collections_waiting() == []
     Document.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     assert queueing.collections_waiting() == [collection.pk]
-    taken = queueing.claim_next(collection.pk)
-    assert taken is not None
+    [taken] = queueing.claim_next(collection.pk)
     assert taken.attempts == 2
 
 
@@ -90,11 +118,14 @@ def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, ind
         cursor.execute("ANALYZE documents_document")
         cursor.execute(
             f"EXPLAIN {queueing.NEXT_OF_COLLECTION}",
-            {"collection": collection.pk, "now": now, "until": now, "worker": ""},
+            {"collection": collection.pk, "now": now, "until": now, "worker": "", "most": 16, "small": 1},
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "document_queue" in plan
-    assert "Sort" not in plan, "the first in the index is the next"
+    _, _, which = plan.partition("CTE next")
+    which, found, _ = which.partition("CTE weighed")
+    assert found
+    assert "document_queue" in which
+    assert "Sort" not in which, "the first in the index is the next"
 
 
 def test_ten_thousand_files_are_one_message(
@@ -148,6 +179,7 @@ def test_collections_take_turns(
     """A hundred documents of one do not hold up the single one of another for longer than a turn."""
     for number in range(100):
         add(alice, collection, f"file {number}")
+    monkeypatch.setattr(queueing, "SMALL", 1)  # bytes: each is taken alone
     small = add(alice, other, "small")
     queue: Sent = []
     monkeypatch.setattr(tasks, "wake", lambda task, *ids: queue.append(*ids))
@@ -207,6 +239,76 @@ def test_an_error_of_the_program_is_one_documents_alone_and_ends_failed(
     assert (bad.state, bad.error_code, bad.attempts) == ("failed", "internal", parsing.MOST_ATTEMPTS)
     assert "ZeroDivisionError" in bad.error
     assert actions.retry_failed(alice, bad) == 1
+
+
+def test_small_documents_are_written_in_one_transaction(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    documents = [add(alice, collection, f"file {number}") for number in range(8)]
+    with CaptureQueriesContext(connection) as captured:
+        assert parsing.parse_for(collection.pk, 60, load_here) is False
+    statements = [query["sql"] for query in captured.captured_queries]
+    assert sum("SAVEPOINT" in sql and "RELEASE" not in sql for sql in statements) <= 3
+    assert len([sql for sql in statements if 'INSERT INTO "documents_chunk"' in sql]) == 1
+    assert [segment.count for segment in Segment.objects.all()] == [8]
+    for document in documents:
+        document.refresh_from_db()
+        assert (document.state, document.attempts, document.title) == ("embedding", 0, document.filename[:-4])
+        assert document.current.text == document.title
+        assert [chunk.text for chunk in document.chunks.all()] == [document.title]
+        assert set(document.stages.values_list("stage", "state")) == {
+            ("parse", "done"), ("chunk", "done"), ("index", "done"), ("embed", "running")
+        }  # fmt: skip
+
+
+def test_of_documents_written_together_one_that_cannot_be_written_fails_alone(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    bad, good, other = (add(alice, collection, text) for text in ("poison", "good", "other"))
+
+    def refuse(sender: object, *, documents: list[Document], **_: object) -> None:
+        if bad in documents:
+            raise ZeroDivisionError
+
+    chunks_changed.connect(refuse)
+    try:
+        parsing.parse_for(collection.pk, 60, load_here)
+    finally:
+        chunks_changed.disconnect(refuse)
+    for document in (bad, good, other):
+        document.refresh_from_db()
+    assert (bad.state, bad.error_code, bad.attempts) == ("failed", "internal", parsing.MOST_ATTEMPTS)
+    assert not bad.chunks.exists()
+    assert bad.current is None
+    assert {good.state, other.state} == {"embedding"}
+    assert good.chunks.count() == other.chunks.count() == 1
+
+
+def test_of_documents_written_together_one_that_was_deleted_is_left_out(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    gone, stays = (add(alice, collection, text) for text in ("gone", "stays"))
+
+    def load(path: Path, filename: str) -> LoadedText:
+        if "stays" in filename:
+            actions.delete_document(alice, gone)
+        return load_here(path, filename)
+
+    parsing.parse_for(collection.pk, 60, load)
+    assert [chunk.document for chunk in Chunk.objects.all()] == [stays]
+
+
+def test_what_takes_long_gives_the_others_back(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, second, third = (add(alice, collection, text) for text in ("slow", "two", "three"))
+    monkeypatch.setattr(parsing, "SECONDS_TOGETHER", 0.0)
+    claimed = queueing.claim_next(collection.pk)
+    assert claimed == [slow, second, third]
+    parsing.parse_claimed(claimed, load_here)
+    assert list(Document.objects.order_by("queued_at").values_list("state", "attempts")) == [
+        ("embedding", 0), ("queued", 0), ("queued", 0)
+    ]  # fmt: skip
 
 
 def test_a_document_whose_worker_dies_at_each_attempt_ends_failed(

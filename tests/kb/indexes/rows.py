@@ -73,7 +73,7 @@ def chunked(
         ],
         batch_size=5000,
     )  # fmt: skip
-    settling.begin(document, *embedding_queue.enqueue(version, document, version.chunking))
+    settling.begin([document], embedding_queue.enqueue(version, [document], version.chunking))
     return document
 
 

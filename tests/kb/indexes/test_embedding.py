@@ -174,7 +174,7 @@ class TestNoWorkTwice:
         elif difference == "storage":
             changes = {"storage": IndexVersion.Storage.VECTOR}
         built = another_version(version, **changes)
-        embedding_queue.enqueue(built, document, built.chunking)
+        embedding_queue.enqueue(built, [document], built.chunking)
         embedder = Counting(version, number_format="int8" if difference == "number_format" else None)
         embed_all(built, embedder)
         assert len(embedder.texts) == 2
@@ -361,7 +361,7 @@ class TestDelivery:
     ) -> None:
         built = another_version(version)
         document = chunked(version, collection, ["poison"])
-        embedding_queue.enqueue(built, document, built.chunking)
+        embedding_queue.enqueue(built, [document], built.chunking)
         embedder = Counting(version, fails=lambda _: True)
         for _ in range(EmbeddingJob.MOST_ATTEMPTS):
             embedding.embed_batch(built, lease(built), embedder)

@@ -156,7 +156,7 @@ def test_enqueueing_again_renews_what_failed_and_leaves_what_is_leased(
     EmbeddingJob.objects.filter(pk=failed.pk).update(attempts=1, lease_until=soon, error="away")
     EmbeddingJob.objects.filter(pk=given_up.pk).update(attempts=5, error="away")
     Document.objects.update(paused=True)
-    assert embedding_queue.enqueue(version, document, version.chunking) == (3, 3)
+    assert embedding_queue.enqueue(version, [document], version.chunking) == {document.pk: (3, 3)}
     assert list(
         EmbeddingJob.objects.order_by("pk").values_list("attempts", "lease_until", "error", "paused")
     ) == [(0, soon, "", True), (0, None, "", True), (0, None, "", True)]

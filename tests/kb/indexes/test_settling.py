@@ -180,7 +180,7 @@ def measured(version: IndexVersion, document: Document) -> dict[str, Explained]:
             sql.SQL(embedding_queue.ENQUEUE_DOCUMENT).format(table=sql.Identifier(version.table)),
             {
                 "version": version.pk,
-                "document": document.pk,
+                "documents": [document.pk],
                 "chunking": version.chunking_id,
                 "prompt": b"",
                 "most_attempts": 5,

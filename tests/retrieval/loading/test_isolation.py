@@ -178,6 +178,64 @@ def test_a_child_killed_while_it_waited_costs_no_document(loader, note):
     assert loader.load(note, "a.md").title == "Notes"
 
 
+def child_of(loader: IsolatedLoader) -> int:
+    return only_child(loader.zygote_pid)
+
+
+def test_a_child_reads_several_simple_documents(loader, note):
+    loader.load(note, "a.md")
+    child = child_of(loader)
+    for name in ("b.md", "c.txt", "d.py"):
+        loader.load(note, name)
+        assert child_of(loader) == child
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.pdf", "a.docx"])
+def test_what_a_native_parser_reads_has_a_child_of_its_own(loader, note, files, tmp_path, name):
+    (tmp_path / "stored").write_bytes(files[name])
+    loader.load(note, "a.md")
+    seen = [child_of(loader)]
+    for _ in range(2):
+        loader.load(tmp_path / "stored", name)
+        seen.append(child_of(loader))
+    assert len(set(seen)) == 3
+
+
+def test_after_a_document_that_cannot_be_read_there_is_a_new_child(loader, note, tmp_path):
+    (tmp_path / "broken").write_bytes(b'{"a": ')
+    loader.load(note, "a.md")
+    before = child_of(loader)
+    assert code_of(loader, tmp_path / "broken", "a.json") == "broken"
+    assert child_of(loader) != before
+    assert loader.load(note, "a.md").title == "Notes"
+
+
+def test_what_a_used_child_does_not_survive_a_new_one_reads_again(loader, note, stuck):
+    """Were the earlier documents to blame, this one would be none the worse."""
+    loader.load(note, "a.md")
+    before = child_of(loader)
+    future, child = stuck(loader)
+    assert child == before
+    os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while child_of(loader) == child:
+        assert time.monotonic() < deadline
+    os.kill(child_of(loader), signal.SIGKILL)
+    with pytest.raises(LoadError) as caught:
+        future.result()
+    assert caught.value.code == "crashed"
+
+
+def test_a_child_serves_for_a_while_only(note):
+    loader = IsolatedLoader(Limits(cpu_seconds=1))
+    loader.load(note, "a.md")
+    before = child_of(loader)
+    time.sleep(0.11)  # a tenth of what it may compute for one document
+    loader.load(note, "a.md")
+    assert child_of(loader) != before
+    loader.close()
+
+
 def test_close_ends_the_zygote_and_a_load_starts_another(loader, note):
     loader.load(note, "a.md")
     before = loader.zygote_pid

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from kb.core.health import workers_alive
 from kb.core.models import Collection, User
 from kb.core.people import acting
 from kb.core.problems import Problem
-from kb.documents.actions import Added, add_document, add_or_replace_document
+from kb.documents.actions import Added, add_documents, add_or_replace_document
 from kb.documents.adding import checked_tags
 from kb.documents.models import Upload
 from kb.documents.uploading import Ingestion, Tally, files
@@ -90,9 +90,11 @@ class Command(BaseCommand):
         return ""
 
     def put_in(self, ingestion: Ingestion, options: dict[str, Any], total: int) -> None:
-        def put(file: File[bytes], upload: Upload) -> Added:
-            action = add_or_replace_document if options["replace"] else add_document
-            return action(ingestion.actor, ingestion.collection, file, upload=upload, tags=options["tag"])
+        def put(files: Sequence[File[bytes]], upload: Upload) -> list[Added | Problem]:
+            actor, collection, tags = ingestion.actor, ingestion.collection, options["tag"]
+            if options["replace"]:
+                return [replaced(actor, collection, file, upload, tags) for file in files]
+            return add_documents(actor, collection, [(file, None) for file in files], upload, tags=tags)
 
         paths, look_first = files(options["paths"], ingestion.tally), not options["replace"]
         room = MOST_WAITING - ingestion.at_work()
@@ -146,6 +148,15 @@ class Command(BaseCommand):
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
         if report["failures"] > len(report["failed"]):
             self.stdout.write(f"  … and {report['failures'] - len(report['failed'])} more.")
+
+
+def replaced(
+    actor: User, collection: Collection, file: File[bytes], upload: Upload, tags: list[str]
+) -> Added | Problem:
+    try:
+        return add_or_replace_document(actor, collection, file, upload=upload, tags=tags)
+    except Problem as problem:
+        return problem
 
 
 class Patience:

@@ -1,0 +1,122 @@
+"""Writes what was read of several documents, in one transaction: what that costs is shared by all of them."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+from psycopg.types.json import Jsonb
+
+from kb.documents import chunks, queueing, stages
+from kb.documents.chunks import Cut, Piece
+from kb.documents.models import Chunking, Document, DocumentRevision
+from kb.documents.stages import Entry
+
+# What reading gives a revision, and another revision of the same file can take over.
+READ = (
+    "text",
+    "title",
+    "media_type",
+    "pages",
+    "headings",
+    "author",
+    "language",
+    "written_at",
+    "parser",
+)
+REVISION = """
+UPDATE documents_documentrevision SET text = %(text)s, title = %(title)s, media_type = %(media_type)s,
+    pages = %(pages)s, headings = %(headings)s, author = %(author)s, language = %(language)s,
+    written_at = %(written_at)s, parser = %(parser)s, parsed_at = %(parsed_at)s
+WHERE id = %(id)s
+"""
+DOCUMENT = """
+UPDATE documents_document SET title = %(title)s, filename = %(filename)s, current_id = %(revision)s, incoming_id = NULL,
+    state = 'embedding', claimed_until = NULL, attempts = 0, updated_at = %(now)s
+WHERE id = %(id)s
+"""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A claimed document whose revision has its text, and the pieces of it; `reused` if the text was there before."""
+
+    document: Document
+    revision: DocumentRevision
+    title: str
+    cuts: Mapping[Chunking, Sequence[Piece]]
+    reused: bool
+    began_at: datetime
+    read_at: datetime
+    cut_at: datetime
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.cuts.values()))
+
+
+@transaction.atomic
+def write(done: Sequence[Parsed]) -> None:
+    """All of it, or nothing. What is no longer this process's is left out."""
+    if not done:
+        return
+    locked = queueing.all_mine([each.document for each in done])
+    mine = [each for each in done if each.document.pk in locked]
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.executemany(REVISION, [revision_row(each.revision) for each in mine])
+        cursor.executemany(DOCUMENT, [document_row(each, now) for each in mine])
+    kept = write_chunks(mine)
+    stages.write([entry for each in mine for entry in entries(each, kept[each.document.pk])])
+
+
+def revision_row(revision: DocumentRevision) -> dict[str, Any]:
+    row = {name: getattr(revision, name) for name in (*READ, "parsed_at")}
+    return row | {"pages": Jsonb(revision.pages), "headings": Jsonb(revision.headings), "id": revision.pk}
+
+
+def document_row(each: Parsed, now: datetime) -> dict[str, Any]:
+    return {
+        "title": each.title[:500],
+        "filename": each.revision.filename,
+        "revision": each.revision.pk,
+        "now": now,
+        "id": each.document.pk,
+    }
+
+
+def write_chunks(done: Sequence[Parsed]) -> Counter[UUID]:
+    """Those of each collection and chunking together; returns how many chunks each document had already."""
+    cuts: defaultdict[tuple[int, Chunking], list[Cut]] = defaultdict(list)
+    for each in done:
+        each.document.current = each.revision
+        for chunking, pieces in each.cuts.items():
+            cuts[each.document.collection_id, chunking].append(Cut(each.document, each.revision, pieces))
+    kept: Counter[UUID] = Counter()
+    for (collection_id, chunking), together in cuts.items():
+        kept.update(chunks.write(collection_id, chunking, together))
+    return kept
+
+
+def entries(each: Parsed, kept: int) -> Iterator[Entry]:
+    """The stages that are done."""
+    text_hash = hashlib.sha256(each.revision.text.encode()).hexdigest()
+    entry = partial(Entry, each.document.pk, attempt=each.document.attempts)
+    cut = partial(entry, done=each.count, total=each.count, reused=kept, content_hash=text_hash)
+    yield entry(
+        "parse",
+        1,
+        1,
+        int(each.reused),
+        each.revision.sha256,
+        started_at=each.began_at,
+        finished_at=each.read_at,
+    )
+    yield cut("chunk", started_at=each.read_at, finished_at=each.cut_at)
+    yield cut("index", started_at=each.cut_at, finished_at=timezone.now())
