@@ -103,8 +103,13 @@ def same_files(reader: User | None, collection: Collection, hashes: Iterable[str
     found = holding(*hashes)
     found = found.filter(collection=collection) if reader is None else found.visible_to(reader)
     here = ExpressionWrapper(Q(collection=collection), BooleanField())
-    found = found.order_by("content_hash", here.desc(), "created_at", "pk")
-    first = found.distinct("content_hash")  # type: ignore[misc]  # as `found_hash`
+    order = (
+        "content_hash",
+        here.desc(),
+        "created_at",
+        "pk",
+    )  # the first is an annotation, which no type knows
+    first = found.order_by(*order).distinct(order[0])
     return {found_hash(document): document for document in first}
 
 
