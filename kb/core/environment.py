@@ -53,6 +53,7 @@ VARIABLES = {
         Variable("PARSE_WORKERS", "2", "files parsed at once"),
         Variable("FETCH_THREADS", "8", "web servers asked at once"),
         Variable("EMBED_THREADS", "0", "threads of the embedding model; 0: as many as cores"),
+        Variable("WORKER_NICE", "10", "how far workers give way to searches on the same machine: 0 to 19"),
         Variable(
             "EMBEDDER", "local", "local: all-MiniLM-L6-v2; hashing: a tiny stand-in for trying things out"
         ),

@@ -1,12 +1,14 @@
-"""Keeps the workers' heartbeats going: each queue is asked to show that it consumes."""
+"""Keeps the workers' heartbeats going: each queue is asked to show that it consumes; and has them give way."""
 
 import logging
 
 from celery import shared_task
-from celery.signals import task_prerun, worker_process_shutdown, worker_shutdown
+from celery.signals import task_prerun, worker_init, worker_process_shutdown, worker_shutdown
+from django.conf import settings
 from django.db import DatabaseError
 
 from kb.core.beating import beat, fall_silent, forget_old
+from retrieval.priority import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,12 @@ def ask_for_heartbeats_task() -> None:
 @shared_task(soft_time_limit=20, time_limit=30)
 def heartbeat_task(queue: str) -> None:
     beat(queue)
+
+
+@worker_init.connect
+def give_way_to_readers(**_: object) -> None:
+    """Documents may wait a little for a search on the same machine, not the other way round."""
+    give_way(settings.WORKER_NICE)
 
 
 @task_prerun.connect

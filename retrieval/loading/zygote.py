@@ -24,6 +24,7 @@ from typing import NoReturn
 from retrieval.loading import SIMPLE, LoadError, limits, parse, wire
 from retrieval.loading.death import die_with_parent
 from retrieval.loading.limits import Limits
+from retrieval.priority import keep_in_session
 
 # Not PR_SET_PDEATHSIG: it follows the parent's thread, not its process, and the thread that made the
 # first request may be gone long before the process is.
@@ -47,6 +48,7 @@ def main() -> None:
     parent = os.getppid()
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get among the answers
+    keep_in_session()
     gc.collect()
     gc.freeze()  # a collection in a child must not copy the pages that all share
     pending = b""
