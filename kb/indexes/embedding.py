@@ -4,7 +4,9 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -35,6 +37,8 @@ MOST_IN_A_ROW = 4
 
 Alike = list[Input]
 """Jobs with the same input: one vector does for all."""
+Made = Callable[[], NDArray[np.float32]]
+"""Gives the vectors of a batch, or raises what went wrong."""
 
 _paces: dict[int, Pace] = {}
 
@@ -101,15 +105,32 @@ def embed_batch(
     copy_known(work)
     answers = True
     try:
-        for batch in batches(work.open.values(), batch_size(_paces.get(version.pk))):
-            if stopping() or time.monotonic() > give_back:
-                break
-            timed(work, batch)
+        embed_in_turn(work, lambda: bool(stopping()) or time.monotonic() > give_back)
     except ModelAway as error:
         logger.warning("%s seems to be away (%s); its jobs wait for the next sweep", version.model, error)
         answers = False
     embedding_queue.release(work.open.values())
     return answers
+
+
+def embed_in_turn(work: Work, over: Callable[[], bool]) -> None:
+    """Works on batches of what is open, until `over()` before one of them.
+
+    The model is at the next batch while the one before is written, so that neither waits for the other.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed") as model:
+        before: Callable[[], None] | None = None
+        began = time.monotonic()
+        for batch in batches(work.open.values(), batch_size(_paces.get(work.version.pk))):
+            if over():
+                break
+            making = model.submit(embedded, work.embedder, work.version, [alike[0] for alike in batch])
+            if before is not None:
+                before()
+                began = time.monotonic()
+            before = partial(timed, work, batch, making.result, began)
+        if before is not None:
+            before()
 
 
 def batch_size(pace: Pace | None) -> int:
@@ -126,11 +147,10 @@ def batches(inputs: Iterable[Input], size: int) -> Iterator[list[Alike]]:
         yield groups[first : first + size]
 
 
-def timed(work: Work, batch: list[Alike]) -> None:
-    """Embeds one batch and takes the time of it. The first of a process loads the model, and does not count."""
-    began = time.monotonic()
+def timed(work: Work, batch: list[Alike], made: Made, began: float) -> None:
+    """Takes a batch and the time since it `began`. The first of a process loads the model, and does not count."""
     before = len(work.open)
-    embed(work, batch)
+    finish(work, batch, made)
     pace = _paces.get(work.version.pk)
     if pace is None:
         _paces[work.version.pk] = Pace()
@@ -139,17 +159,18 @@ def timed(work: Work, batch: list[Alike]) -> None:
         beat("embed", pace.rate)
 
 
-def embed(work: Work, batch: list[Alike]) -> None:
-    """Embeds a batch. One that fails is halved, so that a bad input costs a few tries, not one for each."""
+def finish(work: Work, batch: list[Alike], made: Made) -> None:
+    """Takes what was made of a batch. One that failed is halved: a bad input costs a few tries, not one for each."""
     try:
-        vectors = embedded(work.embedder, work.version, [alike[0] for alike in batch])
+        vectors = made()
     except Exception as error:
         logger.warning("%s inputs could not be embedded", len(batch), exc_info=True)
         if len(batch) == 1:
             give_up(work, batch[0], error)
-        else:
-            embed(work, batch[: len(batch) // 2])
-            embed(work, batch[len(batch) // 2 :])
+            return
+        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+            firsts = [alike[0] for alike in half]
+            finish(work, half, partial(embedded, work.embedder, work.version, firsts))
         return
     work.failed_in_a_row.clear()
     take(work, batch, vectors)

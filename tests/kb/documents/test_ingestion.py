@@ -326,7 +326,7 @@ def test_a_chunk_whose_worker_died_at_each_attempt_fails_its_document(
         settling.give_up_abandoned()
         document.refresh_from_db()
         assert document.state == Document.State.EMBEDDING, "the last lease still runs"
-        EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(hours=1))
     assert not embedding_queue.has_work(index.live_version)
     sweep_embeddings_task()
     document.refresh_from_db()

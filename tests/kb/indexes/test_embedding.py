@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from datetime import timedelta
+from threading import Event
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -229,6 +231,29 @@ class TestBatches:
         assert waiting(Document.objects.get()) == 0
 
 
+def test_the_model_is_at_the_next_batch_while_one_is_written(
+    collection: Collection, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = chunked(version, collection, ["one", "two", "three", "four"])
+    embedder, begun, write = Counting(version), Event(), embedding.write
+
+    def told(text: str) -> bool:
+        if len(embedder.calls) == 2:
+            begun.set()
+        return False
+
+    def written(*given: Any) -> set[int]:
+        assert begun.wait(30)
+        return write(*given)
+
+    embedder.fails = told
+    monkeypatch.setattr(embedding, "BATCH", 2)
+    monkeypatch.setattr(embedding, "write", written)
+    assert embedding.embed_batch(version, lease(version), embedder)
+    assert [len(call) for call in embedder.calls] == [2, 2]
+    assert (state(document), len(table(version))) == ("ready", 4)
+
+
 class TestTrouble:
     def test_a_bad_input_costs_a_few_tries_and_fails_its_own_document(
         self, collection: Collection, version: IndexVersion
@@ -242,7 +267,7 @@ class TestTrouble:
                 assert len(embedder.calls) == pytest.approx(1 + 2 * math.log2(59), abs=3)
             assert (state(bad), stage(bad).attempt) == ("embedding", attempt + 1) or attempt == 5
             assert lease(version) == [], "a failed attempt is followed by a pause"
-            EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(hours=1))
         assert {state(document) for document in good} == {"ready"}
         assert (state(bad), stage(bad).state, stage(bad).done) == ("failed", "failed", 2)
         assert "no vector for this" in stage(bad).error
@@ -315,7 +340,7 @@ class TestDelivery:
     ) -> None:
         document = chunked(version, collection, ["one", "two", "three"])
         slow = lease(version)
-        EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(hours=1))
         quick = lease(version)
         embedder = Counting(version)
         embedding.embed_batch(version, quick, embedder)

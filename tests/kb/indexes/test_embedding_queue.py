@@ -101,7 +101,7 @@ def test_a_lease_that_ran_out_is_taken_again(version: IndexVersion, collections:
     assert len(lease(version)) == 3
     assert lease(version) == []
     assert not embedding_queue.has_work(version)
-    EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    EmbeddingJob.objects.update(lease_until=timezone.now() - timedelta(hours=1))
     assert embedding_queue.has_work(version)
     assert len(lease(version)) == 3
     assert set(EmbeddingJob.objects.values_list("attempts", flat=True)) == {2}
