@@ -233,7 +233,7 @@ ALONE = """
 import json, sys, time
 from pathlib import Path
 from retrieval.loading import load
-load(b"Words of some language, so that what is loaded once is loaded.", "warm.txt")
+load(b"Words of some language, so that what is loaded once is loaded. " * 5, "warm.txt")
 for path in map(Path, sys.argv[1:]):
     began = time.perf_counter()
     loaded = load(path.read_bytes(), path.name)
