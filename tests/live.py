@@ -95,15 +95,15 @@ class Site:
         except (URLError, OSError):
             return False
 
-    def manage(self, *arguments: str) -> Any:
-        """What `manage.py … --json` says."""
+    def manage(self, *arguments: str, seconds: float = 300) -> Any:
+        """What `manage.py … --json` says, within so many seconds."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments, "--json"],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=seconds,
             check=False,
         )
         assert done.stdout.startswith("{"), done.stdout + done.stderr

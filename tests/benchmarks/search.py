@@ -386,7 +386,7 @@ def while_putting_in(made: Made, api: Api, running: Site) -> dict[str, Any]:
     waits: list[str] = []
 
     def put_in() -> None:
-        watch(running, waits, lambda: running.manage("ingest", str(folder), "--wait"))
+        watch(running, waits, lambda: running.manage("ingest", str(folder), "--wait", seconds=1800))
 
     busy = open_loop(api, questions, pause, put_in)
     return {"idle": figures(idle), "putting in": figures(busy), "locks waited for": len(waits)}
@@ -505,7 +505,7 @@ def real_text(running: Site, api: Api) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=running.home))
     for name, entry in dataset.corpus.items():
         (folder / f"{name}.md").write_text(f"# {entry.title}\n\n{entry.text}\n")
-    running.manage("ingest", str(folder), "--wait")
+    running.manage("ingest", str(folder), "--wait", seconds=1800)
     engines = {"footnote": api.search, "txtai": txtai(documents), "haystack": haystack(running, documents)}
     return {name: figures(taken) for name, taken in side_by_side(engines, questions).items()}
 
