@@ -5,6 +5,7 @@
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -187,7 +188,7 @@ def with_words(parsed: Parsed, words: str) -> Parsed:
 
 def tag_of(text: str) -> str:
     """A tag as it is stored: lower case, in one word."""
-    return "-".join(text.lower().split())
+    return "-".join(unicodedata.normalize("NFC", text.lower()).split())
 
 
 def day_of(text: str) -> date | None:

@@ -363,6 +363,9 @@ def cancel_replacements(scope: Scope) -> None:
     """The revision that was still to be parsed goes; the one before it serves on."""
     documents = at_work(scope).filter(current__isnull=False)
     incoming = dict(documents.filter(incoming__isnull=False).values_list("incoming", "incoming__sha256"))
+    # What was cancelled before and taken up again has nothing that could serve on.
+    bare = documents.exclude(Exists(Chunk.objects.filter(document=OuterRef("pk"))))
+    bare.update(state=Document.State.CANCELLED, incoming=None)
     kept = list(documents.values_list("pk", flat=True))
     # Embedding, until whoever knows of vectors says that all are there.
     documents.update(state=Document.State.EMBEDDING, incoming=None)

@@ -70,9 +70,18 @@ def uploaded_files(request: HttpRequest) -> list[Upload]:
     """The files of the form, whatever their parts are called. Raises Problem if there are none."""
     if request.content_type != "multipart/form-data":
         raise Problem("not_a_form", "Send the file as multipart/form-data.", 415)
-    parts = request.FILES
+    fields, parts = request.POST, request.FILES
     if request.method != "POST":  # Django reads the forms of POST alone
-        _, parts = MultiPartParser(request.META, request, request.upload_handlers, request.encoding).parse()
+        fields, parts = MultiPartParser(
+            request.META, request, request.upload_handlers, request.encoding
+        ).parse()
+    if fields:
+        named = ", ".join(sorted(fields))
+        raise Problem(
+            "unknown_field",
+            f"The form has fields that are no files: {named}. `upload` and `tag` stand in the address, as ?tag=a.",
+            422,
+        )
     files = [file for _, group in parts.lists() for file in group]
     if not files:
         raise Problem("no_file", "The form holds no file.", 422)

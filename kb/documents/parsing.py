@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,7 @@ from kb.documents.writing import READ, Parsed
 from retrieval import loading
 from retrieval.loading import LoadError
 from retrieval.loading.archives import ARCHIVES
+from retrieval.loading.errors import ReaderStopped
 from retrieval.loading.isolation import IsolatedLoader, Limits
 from retrieval.spans import LoadedText
 
@@ -98,14 +100,17 @@ def parse_claimed(documents: Sequence[Document], load: Load) -> None:
     until = time.monotonic() + SECONDS_TOGETHER
     batch = Batch(load, documents)
     done: list[Parsed] = []
-    for place, document in enumerate(documents):
-        if place and time.monotonic() > until:
-            queueing.give_back(documents[place:])
-            break
-        read = attempted(document, batch)
-        if read is not None:
-            done.append(read)
-    write(done)
+    begun = 0
+    try:
+        for document in documents:
+            if begun and time.monotonic() > until:
+                break
+            begun += 1
+            if (read := attempted(document, batch)) is not None:
+                done.append(read)
+    finally:  # whatever ended this, such as a database that was away for a moment: what was read is worth keeping
+        write(done)
+        queueing.give_back(documents[begun:])
 
 
 def attempted(document: Document, batch: Batch) -> Parsed | None:
@@ -120,7 +125,10 @@ def attempted(document: Document, batch: Batch) -> Parsed | None:
     try:
         return parsed(document, cast("DocumentRevision", document.incoming), batch)
     except (LoadError, Problem) as error:
-        fail(document, error.code, error.message)
+        if isinstance(error, ReaderStopped) and document.attempts < MOST_ATTEMPTS:
+            put_back(document, error)
+        else:
+            fail(document, error.code, error.message)
     except ClaimLost:
         logger.info("Document %s was taken from this worker", document.pk)
     except FileNotFoundError:
@@ -152,8 +160,9 @@ def write(done: Sequence[Parsed]) -> None:
             put_back(done[0].document, error)
             return
         logger.warning("%s documents could not be written together", len(done), exc_info=True)
-        for each in done:
-            write([each])
+        with ExitStack() as stack:  # each of them, whatever becomes of the others
+            for each in reversed(done):
+                stack.callback(write, [each])
 
 
 def fill(document: Document, revision: DocumentRevision, batch: Batch) -> bool:

@@ -92,6 +92,8 @@ def _claimed(statement: str, most: int, **which: Any) -> list[Document]:
 
 def give_back(documents: Sequence[Document]) -> None:
     """Puts claimed documents that were not begun back to their places, as if they had not been taken."""
+    if not documents:
+        return
     with transaction.atomic():
         mine = all_mine(documents)
         Document.objects.filter(pk__in=list(mine)).update(

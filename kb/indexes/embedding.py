@@ -102,15 +102,15 @@ def embed_batch(
         settling.tried(embedding_queue.postpone(inputs, str(error)), str(error))
         return False
     work = Work(version, embedder, made, {given.job_id: given for given in inputs})
-    copy_known(work)
-    answers = True
     try:
+        copy_known(work)
         embed_in_turn(work, lambda: bool(stopping()) or time.monotonic() > give_back)
     except ModelAway as error:
         logger.warning("%s seems to be away (%s); its jobs wait for the next sweep", version.model, error)
-        answers = False
-    embedding_queue.release(work.open.values())
-    return answers
+        return False
+    finally:
+        embedding_queue.release(work.open.values())
+    return True
 
 
 def embed_in_turn(work: Work, over: Callable[[], bool]) -> None:

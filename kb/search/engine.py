@@ -138,10 +138,10 @@ def search(
 
 def checked(text: str) -> str:
     """The question without surrounding white space and control characters."""
-    question = "".join(
-        " " if letter in "\t\r\n" else letter for letter in text if letter.isprintable() or letter in "\t\r\n"
-    )
-    question = " ".join(question.split())
+    # All kinds of spaces part words, also that of no width.
+    spaced = text.replace("\u200b", " ").split()
+    words = ("".join(letter for letter in word if letter.isprintable()) for word in spaced)
+    question = " ".join(word for word in words if word)
     if not question:
         raise Problem("question_empty", "There is no question: type one, or some words to look for.")
     if len(question) > LONGEST_QUESTION:

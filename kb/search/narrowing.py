@@ -5,7 +5,6 @@ that it is exact; where too many may, some are read and a note says so. A word t
 every inflection, as it would be found.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from kb.indexes import pools
 from kb.indexes.lexical import Outdated, PostgresLexical
 from retrieval import bm25
-from retrieval.analysis import analyse, fold, needed, phrase
+from retrieval.analysis import analyse, needed, spelled, stands_in
 from retrieval.protocols import Postings, Scope, TermPostings
 from retrieval.querying import TYPES, Filter, Parsed
 
@@ -247,21 +246,21 @@ def _is_word(text: str, spoken: Sequence[str]) -> bool:
 
 def _reading(ids: Ids, phrases: Sequence[str]) -> Ids:
     """Those that hold every phrase."""
-    patterns = [pattern for text in phrases if (pattern := phrase(text)) is not None]
+    wanted = [spelled(text) for text in phrases]
     found: list[int] = []
     for start in range(0, len(ids), A_BATCH):
         batch = ids[start : start + A_BATCH].astype(np.int32)
         with pools.transaction() as connected:
             rows = connected.execute(READ, {"ids": batch}).fetchall()
         found += [
-            chunk_id for chunk_id, title, path, text in rows if _holds_all(patterns, [text, title, *path])
+            chunk_id for chunk_id, title, path, text in rows if _holds_all(wanted, [text, title, *path])
         ]
     return np.array(sorted(found), np.int64)
 
 
-def _holds_all(patterns: Sequence[re.Pattern[str]], texts: Sequence[str]) -> bool:
-    folded = [fold(text) for text in texts]
-    return all(any(pattern.search(text) for text in folded) for pattern in patterns)
+def _holds_all(phrases: Sequence[Sequence[str]], texts: Sequence[str]) -> bool:
+    words = [spelled(text) for text in texts]
+    return all(any(stands_in(phrase, each) for each in words) for phrase in phrases)
 
 
 def _conditions(parsed: Parsed) -> Iterable[tuple[str, Any]]:

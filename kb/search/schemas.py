@@ -17,7 +17,7 @@ SYNTAX = (
 )
 Slugs = Annotated[
     list[str] | None,
-    Field(max_length=100, description="Slugs; all that you may see where left out."),
+    Field(min_length=1, max_length=100, description="Slugs; all that you may see where left out."),
 ]
 Passages = Annotated[int, Field(ge=1, le=MOST_RESULTS, description="How many passages to send.")]
 ProfileName = Annotated[

@@ -27,6 +27,7 @@ from retrieval.loading.language import language_of
 from retrieval.spans import LoadedText
 
 __all__ = [
+    "MARKDOWN",
     "MAX_TEXT_CHARS",
     "PARSER",
     "SIMPLE",
@@ -67,10 +68,11 @@ _LOADERS: Mapping[str, Callable[[bytes], LoadedText]] = MappingProxyType(
     }
 )
 SUFFIXES: frozenset[str] = frozenset(_LOADERS)
+MARKDOWN = frozenset({".md", ".markdown"})
 SIMPLE: frozenset[str] = SUFFIXES - {
     ".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub", ".eml"
 }  # fmt: skip
-"""What Python alone reads: no native parser that a hostile file might take over."""
+"""What Python alone reads, but for Markdown with tags: no native parser that a hostile file might take over."""
 
 
 def load(content: bytes, filename: str, max_text_chars: int = MAX_TEXT_CHARS) -> LoadedText:

@@ -24,3 +24,10 @@ class LoadError(Exception):
         super().__init__(message)
         self.code: Code = code
         self.message = message
+
+
+class ReaderStopped(LoadError):
+    """Somebody ended the process that reads, such as a kernel short of memory: the file may not be to blame."""
+
+    def __init__(self) -> None:
+        super().__init__("crashed", "The reader was stopped while it read the file. Try again.")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from retrieval.loading import wire, with_language
-from retrieval.loading.errors import LoadError
+from retrieval.loading.errors import LoadError, ReaderStopped
 from retrieval.loading.limits import Limits
 from retrieval.spans import LoadedText
 
@@ -84,7 +84,7 @@ class IsolatedLoader:
             raise LoadError("timeout", "Reading the file did not end in time. Try again later.") from error
         except (EOFError, BrokenPipeError) as error:
             self._end()
-            raise LoadError("crashed", "The reader was stopped while it read the file. Try again.") from error
+            raise ReaderStopped from error
         except BaseException:  # an interrupt in between would leave an answer for the next to read
             self._end()
             raise

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from retrieval.loading import SIMPLE, LoadError, limits, parse, wire
+from retrieval.loading import MARKDOWN, SIMPLE, LoadError, limits, parse, wire
 from retrieval.loading.death import die_with_parent
 from retrieval.loading.limits import Limits
 from retrieval.priority import keep_in_session
@@ -59,10 +59,22 @@ def main() -> None:
         line, _, pending = pending.partition(b"\n")
         request = json.loads(line)
         allowed = Limits(**request["limits"])
-        is_simple = Path(request["filename"]).suffix.lower() in SIMPLE
+        is_simple = _is_simple(Path(request["path"]), request["filename"])
         answer = children.answer(line, allowed, is_simple=is_simple)
         _answer_to_parent(answers, answer)
         children.make_ready(keep=is_simple and not wire.is_error(answer))
+
+
+def _is_simple(path: Path, filename: str) -> bool:
+    """Whether Python alone reads it: tags within Markdown are for the native parser of HTML."""
+    suffix = Path(filename).suffix.lower()
+    if suffix not in MARKDOWN:
+        return suffix in SIMPLE
+    try:
+        small = path.is_file() and path.stat().st_size <= _CHUNK
+        return small and b"<" not in path.read_bytes()
+    except OSError:  # which the child will say
+        return False
 
 
 class _Children:
@@ -81,7 +93,7 @@ class _Children:
         answer = self._asked(line, allowed)
         in_time = time.monotonic() - began < allowed.wall_seconds / 2
         if has_read and wire.is_error(answer) and in_time:  # what it read before may be to blame
-            self._replace()
+            self.make_ready(keep=False)
             answer = self._asked(line, allowed)
         return answer
 

@@ -98,7 +98,11 @@ def test_a_file_that_cannot_be_read_says_why(as_user, alice, collection, index, 
 
 
 def test_a_form_without_a_file(as_user, alice, collection, problem):
-    problem(as_user(alice).post(UPLOAD, {"name": "x"}), 422, "no_file")
+    problem(as_user(alice).post(UPLOAD, {}), 422, "no_file")
+    both = {"file": file("bees.md", "Bees."), "tag": "insects"}
+    said = problem(as_user(alice).post(UPLOAD, both), 422, "unknown_field")
+    assert "?tag=" in said["detail"]
+    assert not Document.objects.exists()
 
 
 def test_an_upload_that_is_no_form(as_user, alice, collection, problem):

@@ -345,3 +345,21 @@ def test_a_vector_that_comes_after_the_cancelling_is_not_kept(
     embedding.embed_batch(index.live_version, inputs)
     assert states([document]) == ["cancelled"]
     assert embedding_table.count(index.live_version) == 0
+
+
+def test_cancelled_twice_and_taken_up_in_between_it_can_be_taken_up_again(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    """Its chunks went with the first time: nothing is left that could serve on."""
+    document = add(alice, collection, "a.txt")
+    parsing.parse(document.pk, load_here)
+    cancel(alice, document)
+    retry_document(alice, document)
+    cancel(alice, document)
+    document.refresh_from_db()
+    assert document.state == "cancelled"
+    retry_document(alice, document)
+    work_off()
+    document.refresh_from_db()
+    assert document.state == "ready"
+    assert document.chunks.exists()

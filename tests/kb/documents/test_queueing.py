@@ -20,6 +20,7 @@ from kb.documents.models import Chunk, Document, DocumentRevision, DocumentStage
 from kb.documents.signals import chunks_changed
 from kb.documents.tasks import parse_documents_task, sweep_documents_task, wake_parsing
 from kb.indexes.models import Index, Segment
+from retrieval.loading.errors import ReaderStopped
 from retrieval.spans import LoadedText
 from tests.conftest import load_here
 
@@ -322,3 +323,38 @@ def test_a_document_whose_worker_dies_at_each_attempt_ends_failed(
     for document in (bad, good):
         document.refresh_from_db()
     assert (bad.state, bad.error_code, good.state) == ("failed", "crashed", "embedding")
+
+
+def test_an_error_of_the_database_in_between_keeps_what_was_read(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    for name in ("one", "two", "three"):
+        add(alice, collection, name)
+    loads: list[str] = []
+
+    def load(path: Path, filename: str) -> LoadedText:
+        loads.append(filename)
+        if len(loads) == 2:
+            raise KeyboardInterrupt
+        return load_here(path, filename)
+
+    with pytest.raises(KeyboardInterrupt):
+        parsing.parse_claimed(queueing.claim_next(collection.pk), load)
+    states = dict(Document.objects.values_list("filename", "state"))
+    assert states == {"one.txt": "embedding", "two.txt": "parsing", "three.txt": "queued"}
+
+
+def test_a_stopped_reader_is_not_the_fault_of_the_file(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = add(alice, collection, "one")
+    stops = [True, True, False]
+
+    def load(path: Path, filename: str) -> LoadedText:
+        if stops.pop(0):
+            raise ReaderStopped
+        return load_here(path, filename)
+
+    parsing.parse_for(collection.pk, 60, load)
+    document.refresh_from_db()
+    assert (document.state, stops) == ("embedding", [])

@@ -88,6 +88,7 @@ def test_why_there_is_nothing(as_user, charlie, alice, collection, index):
         ({"query": "x", "limit": 101}, "invalid"),
         ({"query": "x", "top": 3}, "invalid"),
         ({"query": "x", "collections": "papers"}, "invalid"),
+        ({"query": "x", "collections": []}, "invalid"),
     ],
 )
 def test_bad_input(as_user, bob, index, problem, body, code):

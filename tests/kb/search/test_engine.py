@@ -1,5 +1,7 @@
 """Searching: what is found, by whom, and what bad questions are told."""
 
+import time
+
 import pytest
 
 from kb.core.models import Collection, User
@@ -146,3 +148,22 @@ def test_a_question_may_restrict_itself(alice: User, papers: Collection) -> None
     results = search(alice, "title:bread")
     assert [passage.title for passage in results.passages] == ["bread"]
     assert results.words == ""
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "\u3000", "\u2028", "\u200b", "\x0b", " \x01 "])
+def test_words_are_parted_by_all_kinds_of_spaces(
+    space: str, alice: User, collection: Collection, index: Index
+) -> None:
+    ingest(alice, collection, "a.txt", "The lantern of the harbour.")
+    found = search(alice, f"lantern{space}harbour")
+    assert found.query.text == "lantern harbour"
+    assert len(search(alice, f'"the{space}harbour"').passages) == 1
+
+
+def test_a_phrase_of_a_thousand_words_is_an_answer_at_once(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    ingest(alice, collection, "a.txt", "z b " * 40)
+    began = time.process_time()
+    assert search(alice, '"' + "z b " * 490 + '"').passages == ()
+    assert time.process_time() - began < 3
