@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
@@ -70,13 +71,13 @@ def uploaded_files(request: HttpRequest) -> list[Upload]:
     """The files of the form, whatever their parts are called. Raises Problem if there are none."""
     if request.content_type != "multipart/form-data":
         raise Problem("not_a_form", "Send the file as multipart/form-data.", 415)
-    fields, parts = request.POST, request.FILES
+    fields: Iterable[str] = request.POST
+    parts = request.FILES
     if request.method != "POST":  # Django reads the forms of POST alone
         fields, parts = MultiPartParser(
             request.META, request, request.upload_handlers, request.encoding
         ).parse()
-    if fields:
-        named = ", ".join(sorted(fields))
+    if named := ", ".join(sorted(fields)):
         raise Problem(
             "unknown_field",
             f"The form has fields that are no files: {named}. `upload` and `tag` stand in the address, as ?tag=a.",
