@@ -1,8 +1,7 @@
 """Documents: put in, list, read, replace, take up again, delete."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from collections.abc import Iterable
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
