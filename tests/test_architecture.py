@@ -27,8 +27,8 @@ WORK = {
     },
     "indexes": {
         "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
-        "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers",
-        "reposting", "settling",
+        "lexical", "lineage", "merging", "naming", "placing", "planning", "pools", "population", "progress",
+        "providers", "reposting", "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
@@ -47,6 +47,7 @@ LAYERS = [
         "api",
         "api_sources",
         "api_work",
+        "commands",
         "views",
         "admin",
         "management",
