@@ -27,8 +27,8 @@ WORK = {
     },
     "indexes": {
         "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
-        "lexical", "lineage", "merging", "naming", "placing", "planning", "pools", "population", "progress",
-        "providers", "reposting", "settling",
+        "lexical", "lifecycle", "lineage", "merging", "naming", "placing", "planning", "pools", "population",
+        "progress", "providers", "reposting", "settling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",

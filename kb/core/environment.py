@@ -72,6 +72,9 @@ VARIABLES = {
             "how long a question waits for its vector before its words alone are searched",
         ),
         Variable("QUERY_VECTOR_HOURS", "24", "how long the vector of a question is kept in the cache"),
+        Variable(
+            "INDEX_SOAK_HOURS", "72", "how long a retired index version is kept warm, to go back to at once"
+        ),
     )
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from django.db import transaction
+from django.utils import timezone
 
 from kb.core.auditing import record
 from kb.documents.models import Chunking
@@ -37,6 +38,7 @@ def first_version(index: Index) -> IndexVersion:
         chunking=current_chunking(),
         dimensions=model.dimensions,
         state=IndexVersion.State.LIVE,
+        built_at=timezone.now(),
     )
     IndexTransition.objects.create(
         version=version, after=version.state, reason="The first version of a new index"

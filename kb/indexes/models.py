@@ -92,7 +92,8 @@ class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):
 class IndexVersion(models.Model):
     """One build of an index: a model, dimensions, storage, HNSW parameters and a chunking.
 
-    Its vectors are in a table of its own, `embedding_<id>`.
+    Its vectors are in a table of its own, `embedding_<id>`. With fewer dimensions than the model has, they
+    are its first ones, brought to unit length again. `state` is changed by kb.indexes.lifecycle alone.
     """
 
     class State(models.TextChoices):
@@ -124,12 +125,39 @@ class IndexVersion(models.Model):
     hnsw_ef_construction = models.PositiveSmallIntegerField(default=64)
     hnsw_ef_search = models.PositiveSmallIntegerField(default=100)
     state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
+    held = models.CharField(
+        max_length=12, choices=State, blank=True, help_text="the state that a paused one goes back to"
+    )
+    error = models.TextField(blank=True, help_text="why it failed")
+    canary_percent = models.PositiveSmallIntegerField(default=0, help_text="of the readers whom it serves")
+    shadow_share = models.FloatField(default=0.0, help_text="of the queries that it runs beside, from 0 to 1")
+    derived_from = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="derived",
+        help_text="the version whose stored vectors it is computed of",
+    )
+    started_at = models.DateTimeField(null=True, blank=True, help_text="when building began, or was resumed")
+    built_at = models.DateTimeField(
+        null=True, blank=True, help_text="when its HNSW index was there and valid"
+    )
+    drop_after = models.DateTimeField(null=True, blank=True, help_text="a retired one is kept until then")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = IndexVersionQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["index", "number"], name="one_version_number")]
+        constraints = [
+            models.UniqueConstraint(fields=["index", "number"], name="one_version_number"),
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(state="live"), name="one_live_version"
+            ),
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(state="canary"), name="one_canary_version"
+            ),
+        ]
         ordering = ["index", "-number"]
 
     def __str__(self) -> str:
@@ -157,6 +185,41 @@ class IndexTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.before} → {self.after}"
+
+
+class ValidationReport(models.Model):
+    """What was measured of a version, beside the one that served then, and whether it may go on.
+
+    A verdict of "fail" stands; whoever overrides it is named with the reason.
+    """
+
+    class Verdict(models.TextChoices):
+        PASS = "pass", "Passed"
+        FAIL = "fail", "Failed"
+
+    version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="reports")
+    against = models.ForeignKey(
+        IndexVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(default=timezone.now)
+    verdict = models.CharField(max_length=4, choices=Verdict)
+    reasons = models.JSONField(default=list, blank=True)
+    figures = models.JSONField(default=dict, blank=True)
+    overridden_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    override_reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.get_verdict_display()}"
+
+    @property
+    def lets_on(self) -> bool:
+        """Whether the version may leave validation: it passed, or somebody said why it may all the same."""
+        return self.verdict == self.Verdict.PASS or bool(self.override_reason)
 
 
 class EmbeddingJob(models.Model):
