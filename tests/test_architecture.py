@@ -26,13 +26,13 @@ WORK = {
         "reading", "signals", "sources", "stages", "web",
     },
     "indexes": {
-        "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
-        "lexical", "lifecycle", "lineage", "merging", "naming", "placing", "planning", "pools", "population",
-        "progress", "providers", "reposting", "settling",
+        "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
+        "embedding_queue", "embedding_table", "graph", "health", "lexical", "lifecycle", "lineage", "merging", "naming",
+        "placing", "planning", "pools", "population", "progress", "providers", "reposting", "settling", "throttling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "snippets", "spelling", "timing", "warming",
+        "redaction", "rendering", "serving", "shadowing", "snippets", "spelling", "timing", "warming",
     },
     "quality": {"datasets", "declining", "evaluation", "progress", "scoring", "scratch", "tuning", "vector_cache"},
 }  # fmt: skip
@@ -40,7 +40,7 @@ LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions", "source_actions"},
+    {"actions", "source_actions", "version_actions"},
     {"schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import psycopg
 from django.db import Error
@@ -16,12 +17,13 @@ from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
-from kb.search import deadlines
+from kb.search import deadlines, shadowing
 from kb.search.arranging import Arranged, arranged, within
 from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import languages, listed, narrow
 from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
+from kb.search.serving import served
 from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
@@ -156,13 +158,14 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     user = wanted.user if isinstance(wanted.user, User) else None
     query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
     collections = visible_collections(wanted.user, wanted.collections)
-    live = [(index.live_version, ids) for index, ids in by_index(collections).items() if index.live_version]
-    spelled = spelling_of(wanted, collections, [version.chunking_id for version, _ in live])
+    serving = served(by_index(collections), wanted.user)
+    spelled = spelling_of(wanted, collections, [each.version.chunking_id for each in serving])
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
-    searched = [by_version(wanted, version, ids) for version, ids in live]
+    searched = [by_version(wanted, each.version, each.collections) for each in serving]
     for each in searched:
         query.version = each.version
+        query.versions.append(each.version.pk)
         query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
         stages.add(each.hits.milliseconds)
     laid = laid_out(wanted, searched)
@@ -178,7 +181,10 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         wanted.question.words,
         spelled.changed,
     )
-    return finished(results, stages)
+    results = finished(results, stages)
+    for each, was in zip(serving, searched, strict=True):
+        shadowing.follow(query, each, was.hits, partial(hits_of, wanted, each.collections))
+    return results
 
 
 def empty_because(collections: Sequence[int]) -> str:
@@ -232,7 +238,7 @@ def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]
     spoken = languages(collections)
     normalise = {"normalise": (time.perf_counter() - began) * 1000}
     if wanted.question.words:
-        question = QuestionEmbedder(version, providers.embedder(version.model))
+        question = QuestionEmbedder(version, providers.embedder_for(version))
         arms = retriever(version, wanted.profile, question, wanted.limit)
         with deadlines.arm():
             hits = arms.search(wanted.question.words, narrowed.scope, languages=spoken)
@@ -241,6 +247,10 @@ def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]
         hits = unranked(listed(narrowed.scope, wanted.profile.candidates))
     hits = replace(hits, milliseconds={**normalise, **hits.milliseconds})
     return Searched(version, hits, narrowed.notes)
+
+
+def hits_of(wanted: Wanted, collections: Sequence[int], version: IndexVersion) -> Hits:
+    return by_version(wanted, version, collections).hits
 
 
 def retriever(
