@@ -34,7 +34,10 @@ WORK = {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
         "redaction", "rendering", "serving", "shadowing", "snippets", "spelling", "timing", "warming",
     },
-    "quality": {"datasets", "declining", "evaluation", "progress", "scoring", "scratch", "tuning", "vector_cache"},
+    "quality": {
+        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",
+        "soundness", "tuning", "validating", "vector_cache",
+    },
 }  # fmt: skip
 LAYERS = [
     {"models"},

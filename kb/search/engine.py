@@ -182,8 +182,8 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         spelled.changed,
     )
     results = finished(results, stages)
-    for each, was in zip(serving, searched, strict=True):
-        shadowing.follow(query, each, was.hits, partial(hits_of, wanted, each.collections))
+    for by, brought in zip(serving, searched, strict=True):
+        shadowing.follow(query, by, brought.hits, partial(hits_of, wanted, by.collections))
     return results
 
 
