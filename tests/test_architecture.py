@@ -32,7 +32,7 @@ WORK = {
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "serving", "shadowing", "snippets", "spelling", "timing", "warming",
+        "redaction", "rendering", "rollout", "serving", "shadowing", "snippets", "spelling", "timing", "warming",
     },
     "quality": {
         "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",

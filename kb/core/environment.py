@@ -73,6 +73,17 @@ VARIABLES = {
         ),
         Variable("QUERY_VECTOR_HOURS", "24", "how long the vector of a question is kept in the cache"),
         Variable(
+            "INDEX_BUILD_PERCENT", "60", "how much of an embedding worker's time a new index version takes"
+        ),
+        Variable(
+            "CANARY_STEP_HOURS", "24", "how long a canary keeps a share of the readers before it has more"
+        ),
+        Variable(
+            "CANARY_STEP_QUERIES",
+            "100",
+            "how many queries it and the live version answer at least in that time",
+        ),
+        Variable(
             "INDEX_SOAK_HOURS", "72", "how long a retired index version is kept warm, to go back to at once"
         ),
     )
