@@ -36,7 +36,8 @@ WORK = {
     },
     "quality": {
         "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",
-        "soundness", "tuning", "validating", "vector_cache",
+        "shadow_report",
+        "soundness", "timeline", "tuning", "validating", "vector_cache",
     },
 }  # fmt: skip
 LAYERS = [
