@@ -91,7 +91,7 @@ def embed_batch(
     """
     give_back = time.monotonic() + GIVE_BACK_SECONDS
     try:
-        embedder = embedder or providers.embedder(version.model)
+        embedder = embedder or providers.embedder_for(version)
         made = origin(embedder)
     except Exception as error:
         logger.exception("%s cannot be loaded", version.model)

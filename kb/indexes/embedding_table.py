@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from numpy.typing import NDArray
 from psycopg import sql
 
+from kb.indexes import graph
 from kb.indexes.models import IndexVersion
 
-OPERATORS = {"vector": "vector_cosine_ops", "halfvec": "halfvec_cosine_ops"}
 NUMBERS = {"vector": ">f4", "halfvec": ">f2"}
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
@@ -30,8 +30,11 @@ class Origin:
     number_format: str
 
 
-def create(version: IndexVersion) -> None:
-    """Makes the table with its HNSW index; there must be none of that name."""
+def create(version: IndexVersion, *, with_graph: bool = True) -> None:
+    """Makes the table, with its HNSW index unless that is to be built when all is loaded.
+
+    There must be none of that name.
+    """
     names = {"table": sql.Identifier(version.table), "type": typed(version)}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -51,18 +54,8 @@ def create(version: IndexVersion) -> None:
                 name=sql.Identifier(f"{version.table}_content"), **names
             )
         )
-        cursor.execute(
-            sql.SQL(
-                "CREATE INDEX {name} ON {table} USING hnsw (vector {operators}) "
-                "WITH (m = {m}, ef_construction = {ef})"
-            ).format(
-                name=sql.Identifier(f"{version.table}_hnsw"),
-                operators=sql.SQL(OPERATORS[version.storage]),
-                m=sql.Literal(version.hnsw_m),
-                ef=sql.Literal(version.hnsw_ef_construction),
-                **names,
-            )
-        )
+    if with_graph:
+        graph.create(version)
 
 
 def typed(version: IndexVersion) -> sql.Composed:
@@ -71,8 +64,21 @@ def typed(version: IndexVersion) -> sql.Composed:
 
 
 def drop(version: IndexVersion) -> None:
+    """The table with its indexes; waits for whoever reads it."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(version.table)))
+
+
+def exists(version: IndexVersion) -> bool:
+    """Whether the table, or any index of its name, is there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+            "AND (relname = %(table)s OR starts_with(relname, %(table)s || '_')))",
+            {"table": version.table},
+        )
+        (found,) = cursor.fetchone()
+    return bool(found)
 
 
 def write(

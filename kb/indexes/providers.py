@@ -9,12 +9,13 @@ from django.conf import settings
 from openai import OpenAI
 
 from kb.indexes import calibrating
-from kb.indexes.models import EmbeddingModel
+from kb.indexes.models import EmbeddingModel, IndexVersion
 from retrieval.embedders import DescribedEmbedder, ModelCard
 from retrieval.embedders.calibration import Choice
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
+from retrieval.embedders.truncated import Truncated
 
 LOOK_SECONDS = 30.0  # so soon a process takes up a calibration that another one made
 
@@ -38,6 +39,22 @@ def embedder(model: EmbeddingModel) -> DescribedEmbedder:
         return local(model)
     with _making:
         return _made(model.provider, model.name, model.dimensions, model.base_url)
+
+
+_cut: dict[tuple[int, int], Truncated] = {}
+
+
+def embedder_for(version: IndexVersion) -> DescribedEmbedder:
+    """The embedder of the version's own space: of fewer dimensions than the model has, where it wants those."""
+    made = embedder(version.model)
+    if version.dimensions == version.model.dimensions:
+        return made
+    key = version.model_id, version.dimensions
+    with _making:
+        # One instance, as what is known of an embedder's failures is kept by instance.
+        if key not in _cut or _cut[key].inner is not made:
+            _cut[key] = Truncated(made, version.dimensions)
+        return _cut[key]
 
 
 def local(model: EmbeddingModel) -> LocalEmbedder:

@@ -2,8 +2,9 @@
 
 from django.utils import timezone
 
-from kb.indexes import embedding_table
-from kb.indexes.models import IndexVersion, ValidationReport
+from kb.indexes import building, embedding, embedding_table
+from kb.indexes.building import Step
+from kb.indexes.models import EmbeddingModel, IndexVersion, ValidationReport
 
 
 def beside(live: IndexVersion, state: str = "building", **changes: object) -> IndexVersion:
@@ -24,3 +25,29 @@ def report(version: IndexVersion, verdict: str = "pass", **changes: object) -> V
 
 def state_of(version: IndexVersion) -> str:
     return IndexVersion.objects.get(pk=version.pk).state
+
+
+def another_space(dimensions: int = 64) -> EmbeddingModel:
+    """A model whose vectors have nothing to do with the default's."""
+    return EmbeddingModel.objects.create(
+        provider="hashing", name="hashing", revision=f"of {dimensions}", dimensions=dimensions, max_tokens=0
+    )
+
+
+def cuttable(model: EmbeddingModel, *dimensions: int) -> EmbeddingModel:
+    """The model, trained so that these numbers of its first dimensions stand alone."""
+    model.training = {"matryoshka": list(dimensions)}
+    model.save()
+    return model
+
+
+def built(version: IndexVersion) -> IndexVersion:
+    """Does what the workers would do, until the version is not building any more."""
+    for _ in range(20):
+        match building.advance(version.pk):
+            case Step.OVER:
+                break
+            case Step.EMBED:
+                embedding.embed_for(version, 60)
+    version.refresh_from_db()
+    return version
