@@ -234,7 +234,11 @@ def same_vectors(version: IndexVersion) -> list[IndexVersion]:
     """The other versions whose vectors of the same input are this version's, too."""
     return list(
         IndexVersion.objects.maintained()
-        .filter(model=version.model_id, dimensions=version.dimensions, storage=version.storage)
+        .filter(
+            model=version.model_id,
+            dimensions=version.dimensions,
+            storage__in=embedding_table.alike(version.storage),
+        )
         .exclude(pk=version.pk)
     )
 

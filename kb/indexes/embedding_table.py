@@ -12,6 +12,8 @@ from psycopg import sql
 from kb.indexes import graph
 from kb.indexes.models import IndexVersion
 
+# The type of the column, by storage: a bit version is searched by bits and rescored with half-precision numbers.
+STORED = {"vector": "vector", "halfvec": "halfvec", "bit": "halfvec"}
 NUMBERS = {"vector": ">f4", "halfvec": ">f2"}
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
@@ -60,7 +62,12 @@ def create(version: IndexVersion, *, with_graph: bool = True) -> None:
 
 def typed(version: IndexVersion) -> sql.Composed:
     """The column's type, such as halfvec(384)."""
-    return sql.SQL("{}({})").format(sql.SQL(version.storage), sql.Literal(version.dimensions))
+    return sql.SQL("{}({})").format(sql.SQL(STORED[version.storage]), sql.Literal(version.dimensions))
+
+
+def alike(storage: str) -> list[str]:
+    """The storages whose columns hold the same numbers as this one's."""
+    return [other for other in STORED if STORED[other] == STORED[storage]]
 
 
 def drop(version: IndexVersion) -> None:
@@ -103,7 +110,7 @@ def write(
             "FROM STDIN (FORMAT BINARY)"
         ).format(sql.Identifier(version.table))
         with cursor.copy(statement) as copy:
-            copy.write(copied(rows, vectors, NUMBERS[version.storage], constant))
+            copy.write(copied(rows, vectors, NUMBERS[STORED[version.storage]], constant))
 
 
 def copied(

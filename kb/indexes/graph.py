@@ -14,9 +14,18 @@ from psycopg import sql
 from kb.indexes import pools
 from kb.indexes.models import IndexVersion
 
-OPERATORS = {"vector": "vector_cosine_ops", "halfvec": "halfvec_cosine_ops"}
-MOST_DIMENSIONS = {"vector": 2000, "halfvec": 4000}  # pgvector's limits of an index
-BYTES = {"vector": 4, "halfvec": 2}
+# What is indexed, by storage: the vector itself, or one bit of each of its numbers.
+INDEXED = {
+    "vector": "vector vector_cosine_ops",
+    "halfvec": "vector halfvec_cosine_ops",
+    "bit": "(binary_quantize(vector)::bit({dimensions})) bit_hamming_ops",
+}
+MOST_DIMENSIONS = {
+    "vector": 2000,
+    "halfvec": 4000,
+    "bit": 4000,
+}  # of an index, and of a column to rescore with
+BITS = {"vector": 32, "halfvec": 16, "bit": 1}
 # What the graph takes in memory for each vector beside its numbers and its links, generously.
 OVERHEAD_BYTES = 700
 LINK_BYTES = 32
@@ -29,13 +38,13 @@ def name(version: IndexVersion) -> str:
 
 def definition(version: IndexVersion, *, concurrently: bool) -> sql.Composed:
     return sql.SQL(
-        "CREATE INDEX {concurrently} {name} ON {table} USING hnsw (vector {operators}) "
+        "CREATE INDEX {concurrently} {name} ON {table} USING hnsw ({indexed}) "
         "WITH (m = {m}, ef_construction = {ef})"
     ).format(
         concurrently=sql.SQL("CONCURRENTLY" if concurrently else ""),
         name=sql.Identifier(name(version)),
         table=sql.Identifier(version.table),
-        operators=sql.SQL(OPERATORS[version.storage]),
+        indexed=sql.SQL(INDEXED[version.storage]).format(dimensions=sql.Literal(version.dimensions)),
         m=sql.Literal(version.hnsw_m),
         ef=sql.Literal(version.hnsw_ef_construction),
     )
@@ -75,7 +84,7 @@ def settle_in(connected: psycopg.Connection, version: IndexVersion, rows: int) -
 def memory_mb(version: IndexVersion, rows: int) -> int:
     """What holds the graph of `rows` vectors; beyond it, pgvector builds on disk, and slowly."""
     links = 2 * version.hnsw_m * LINK_BYTES
-    needed = rows * (BYTES[version.storage] * version.dimensions + links + OVERHEAD_BYTES)
+    needed = rows * (BITS[version.storage] * version.dimensions // 8 + links + OVERHEAD_BYTES)
     return min(max(needed // 2**20 + 1, LEAST_MEMORY_MB), MOST_MEMORY_MB)
 
 

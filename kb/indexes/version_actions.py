@@ -84,8 +84,8 @@ def described(index: Index, wanted: Wanted) -> IndexVersion:
 
 def check(version: IndexVersion) -> None:
     """Raises Problem for what cannot be built."""
-    if version.storage not in graph.OPERATORS:
-        names = ", ".join(graph.OPERATORS)
+    if version.storage not in graph.INDEXED:
+        names = ", ".join(graph.INDEXED)
         raise Problem("invalid", f"Vectors are stored as one of: {names}.", 422, field="storage")
     most = graph.MOST_DIMENSIONS[version.storage]
     if not 1 <= version.dimensions <= min(most, version.model.dimensions):

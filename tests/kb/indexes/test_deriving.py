@@ -116,6 +116,11 @@ class TestDerive:
         assert made.derived_from == precise
         assert table(made) == table(version)
 
+    def test_bits_are_of_the_stored_numbers(self, index: Index, version: IndexVersion) -> None:
+        made = built(self.derived(index, storage="bit"))
+        assert (made.state, made.derived_from) == ("validating", version)
+        assert table(made) == table(version)
+
     def test_what_the_source_lacks_is_left_to_the_queue(
         self, index: Index, version: IndexVersion, collection: Collection
     ) -> None:
