@@ -1,32 +1,27 @@
-"""Lets a version go on: past a report that failed, into shadow, to more of the readers; by whom, and why."""
+"""Measures a version, runs queries beside on it, gives it readers: each by somebody who says why."""
 
 from django.db import transaction
 
 from kb.core.auditing import record
-from kb.core.models import Reader, User
+from kb.core.models import Reader
 from kb.core.problems import Problem
+from kb.core.waking import wake_on_commit
 from kb.indexes import lifecycle
-from kb.indexes.models import IndexVersion, ValidationReport
+from kb.indexes.models import IndexVersion
+from kb.quality.tasks import validate_version_task
+from kb.quality.validating import MEASURABLE
 from retrieval.rollout import STEPS
 
 State = IndexVersion.State
 
 
 @transaction.atomic
-def override(actor: Reader | None, version: IndexVersion, reason: str) -> ValidationReport:
-    """Overrides the version's last report, which failed; the reason is kept with it and in the audit log."""
-    if not reason.strip():
-        raise Problem("invalid", "Say why this version may go on all the same.", field="reason")
-    report = ValidationReport.objects.select_for_update().filter(version=version).first()
-    if report is None:
-        raise Problem("not_validated", f"{version} has no report yet: validate it first.", 409)
-    if report.lets_on:
-        raise Problem("not_needed", f"The last report lets {version} go on already.", 409)
-    report.overridden_by = actor if isinstance(actor, User) else None
-    report.override_reason = reason.strip()
-    report.save(update_fields=["overridden_by", "override_reason"])
-    record(actor, "override report", version, report=report.pk, reason=report.override_reason)
-    return report
+def request_validation(actor: Reader | None, version: IndexVersion) -> None:
+    """Has a worker measure the version; its report is there some minutes later."""
+    if version.state not in MEASURABLE:
+        raise Problem("not_measurable", f"{version} is {version.state}: it is not to be measured now.", 409)
+    record(actor, "request validation", version)
+    wake_on_commit(validate_version_task, version.pk)
 
 
 @transaction.atomic

@@ -10,6 +10,7 @@ from kb.core.people import acting
 from kb.core.problems import Problem, not_found
 from kb.indexes.models import Index, IndexVersion, ValidationReport
 from kb.indexes.naming import named
+from kb.indexes.version_actions import override
 from kb.quality import actions
 from kb.quality.datasets import demo_dataset
 from kb.quality.question_sets import Imported, import_beir
@@ -56,7 +57,7 @@ def add(subparsers: Any) -> None:
 def run_validate(options: Options, say: Say) -> None:
     version, actor = named(options["version"]), acting(options["username"])
     if options["override"] is not None:
-        report = actions.override(actor, version, options["override"])
+        report = override(actor, version, options["override"])
     else:
         report = validate(actor, version)
     say(as_json(report), as_text(report))

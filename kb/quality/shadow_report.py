@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Avg, Count, Q
 from django.db.models.functions import TruncDay, TruncHour, TruncMinute
+from django.db.models.functions.datetime import TruncBase
 
 from kb.core.models import Collection, Reader
 from kb.core.problems import Problem
@@ -16,8 +17,8 @@ from retrieval.rollout import percentile
 
 MOST_TIMED = 10_000
 SHOWN = 10  # results of either side
+MOST_SHOWN = 8  # queries at a time: what is judged makes room for others
 QUOTED = 240  # characters of a passage
-MANY_MINUTES = 120
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ def course(version: IndexVersion) -> list[Moment]:
     first, last = (rows.values_list("created_at", flat=True).first(), rows.last())
     if first is None or last is None:
         return []
-    lasted = last.created_at - first
-    by = TruncMinute if lasted <= timedelta(minutes=MANY_MINUTES) else TruncHour
-    by = by if lasted <= timedelta(days=5) else TruncDay
+    by = steps(last.created_at - first)
     moments = rows.order_by().annotate(moment=by("created_at")).values("moment").order_by("moment")
     return [
         Moment(*row)
@@ -120,7 +119,13 @@ def course(version: IndexVersion) -> list[Moment]:
     ]
 
 
-def disagreements(version: IndexVersion, reader: Reader, most: int = 20) -> list[Disagreement]:
+def steps(lasted: timedelta) -> type[TruncBase]:
+    if lasted <= timedelta(hours=2):
+        return TruncMinute
+    return TruncHour if lasted <= timedelta(days=5) else TruncDay
+
+
+def disagreements(version: IndexVersion, reader: Reader, most: int = MOST_SHOWN) -> list[Disagreement]:
     """Where the version agrees least with what the reader got, what nobody judged yet first."""
     rows = ShadowComparison.objects.filter(version=version, rbo__lt=1).select_related("query", "judged_by")
     worst = list(rows.order_by("preference", "rbo", "-created_at")[:most])

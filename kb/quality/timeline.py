@@ -9,6 +9,7 @@ from kb.indexes.models import IndexTransition, IndexVersion
 State = IndexVersion.State
 GONE = (State.DROPPED,)
 ENDED = (State.DROPPED, State.CANCELLED)
+SETTLED = (State.LIVE, State.RETIRED, *ENDED)
 THINNEST = 0.4  # percent of the picture: a state of a second is to be seen, too
 
 
@@ -81,11 +82,12 @@ class Timeline:
 
 def timeline(versions: Iterable[IndexVersion], key: str, now: datetime) -> Timeline:
     """Of versions with their transitions and those's actors at hand; without a known `key`, of the smallest
-    window that shows all of the newest version's life."""
+    window that shows all of what is under way, or of the newest version where nothing is."""
     each = [(version, stays(version.transitions.all())) for version in versions]
     begins = [known[0].start for _, known in each if known]
-    newest = max(begins, default=now)
-    window = chosen(key, now - newest)
+    under_way = [known[0].start for version, known in each if known and version.state not in SETTLED]
+    oldest = min(under_way, default=max(begins, default=now))
+    window = chosen(key, now - oldest)
     start = now - window.span if window.span else min(begins, default=now - timedelta(hours=1))
     lanes = [Lane(version, bars(known, start, now)) for version, known in each]
     return Timeline(window, start, now, [lane for lane in lanes if lane.bars])
@@ -102,7 +104,7 @@ def stays(transitions: Iterable[IndexTransition]) -> list[Stay]:
     ends: list[datetime | None] = [each.at for each in ordered[1:]]
     return [
         Stay(each.after, each.get_after_display(), each.at, end, str(each.actor or ""), each.reason)
-        for each, end in zip(ordered, [*ends, None], strict=True)
+        for each, end in zip(ordered, [*ends, None], strict=False)  # none without a transition
     ]
 
 

@@ -5,7 +5,9 @@ import pytest
 from kb.core.models import AuditEntry, User
 from kb.core.problems import Problem
 from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationReport
-from kb.quality.actions import canary, override, shadow
+from kb.indexes.version_actions import override
+from kb.quality.actions import canary, request_validation, shadow
+from kb.quality.tasks import validate_version_task
 from tests.kb.candidates import State, candidate
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,20 +30,26 @@ def test_a_failed_report_is_overridden_with_a_reason(admin: User, index: Index) 
     assert (report.verdict, report.overridden_by, report.override_reason) == (
         "fail", admin, "we judged by hand",
     )  # fmt: skip
-    entry = AuditEntry.objects.get(verb="override report")
+    entry = AuditEntry.objects.get(verb="override")
     assert (entry.actor, entry.detail["reason"]) == (admin, "we judged by hand")
     assert canary(admin, version, 1).state == State.CANARY
 
 
-def test_there_must_be_something_to_override(admin: User, index: Index) -> None:
+def test_a_validation_is_requested_and_done_by_a_worker(admin: User, index: Index) -> None:
     version = candidate(index)
-    with pytest.raises(Problem) as none:
-        override(admin, version, "because")
-    assert none.value.code == "not_validated"
-    reported(version, "pass")
-    with pytest.raises(Problem) as passed:
-        override(admin, version, "because")
-    assert passed.value.code == "not_needed"
+    request_validation(admin, version)
+    assert AuditEntry.objects.get(verb="request validation").actor == admin
+    validate_version_task(version.pk)
+    assert ValidationReport.objects.get().version == version
+    validate_version_task(version.pk)
+    assert ValidationReport.objects.count() == 2, "another time, another report"
+    validate_version_task(-1)
+    IndexVersion.objects.filter(pk=version.pk).update(state=State.CANCELLED)
+    version.refresh_from_db()
+    validate_version_task(version.pk)
+    assert ValidationReport.objects.count() == 2
+    with pytest.raises(Problem):
+        request_validation(admin, version)
 
 
 def test_a_version_goes_into_shadow_and_its_share_is_changed(admin: User, index: Index) -> None:

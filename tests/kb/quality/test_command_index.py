@@ -49,7 +49,7 @@ def test_validate_shadow_and_canary_one_after_the_other(version: IndexVersion) -
 
 
 def test_a_version_that_fails_ends_with_status_1_and_can_be_overridden(version: IndexVersion) -> None:
-    with pytest.raises(CommandError, match="no report yet"):
+    with pytest.raises(CommandError, match="has no report"):
         run("validate", "2", "--override", "because")
     with connection.cursor() as cursor:
         cursor.execute(f'DELETE FROM "{version.table}"')

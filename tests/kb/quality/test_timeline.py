@@ -81,4 +81,15 @@ def test_transitions_become_stays(index: Index, admin: User) -> None:
     assert [len(lane.bars) for lane in whole.lanes] == [3]
     assert whole.states == [("building", "Building"), ("live", "Live"), ("retired", "Retired (warm)")]
     assert timeline([version], "all", NOW).start == ago(hours=5)
+    newer = IndexVersion.objects.create(
+        index=index,
+        number=2,
+        model=version.model,
+        chunking=version.chunking,
+        dimensions=8,
+        state=State.CANARY,
+    )
+    made = IndexTransition.objects.create(version=newer, after=State.CANARY)
+    IndexTransition.objects.filter(pk=made.pk).update(at=ago(days=6))
+    assert timeline([newer, version], "", NOW).window.key == "week", "all of what is under way is shown"
     assert timeline([], "", NOW).lanes == []
