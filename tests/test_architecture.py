@@ -44,7 +44,7 @@ LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions", "source_actions", "version_actions"},
+    {"actions", "source_actions", "model_actions", "version_actions"},
     {"schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {
@@ -52,6 +52,7 @@ LAYERS = [
         "api_sources",
         "api_work",
         "commands",
+        "model_commands",
         "views",
         "admin",
         "management",

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from kb.core.health import workers_alive
 from kb.core.people import acting
-from kb.core.problems import Problem, not_found
+from kb.core.problems import Problem
 from kb.indexes import auditing, building, embedding, embedding_table, version_actions
 from kb.indexes.building import Step
 from kb.indexes.lifecycle import legal_moves
-from kb.indexes.models import EmbeddingModel, Index, IndexVersion
-from kb.indexes.naming import named
+from kb.indexes.models import IndexVersion
+from kb.indexes.naming import index_named, model_named, named
 from kb.indexes.version_actions import Wanted
 
 Options: TypeAlias = Mapping[str, Any]
@@ -222,19 +222,3 @@ def line(row: Mapping[str, Any]) -> str:
     if row["error"]:
         parts.append(row["error"])
     return "; ".join(parts)
-
-
-def index_named(slug: str | None) -> Index:
-    found = Index.objects.filter(slug=slug).first() if slug else Index.objects.filter(is_default=True).first()
-    if found is None:
-        raise not_found("index")
-    return found
-
-
-def model_named(text: str) -> EmbeddingModel:
-    """The newest model of that name."""
-    found = EmbeddingModel.objects.filter(name=text).order_by("-pk").first()
-    if found is None:
-        known = ", ".join(EmbeddingModel.objects.order_by("pk").values_list("name", flat=True).distinct())
-        raise Problem("not_found", f"There is no model {text!r}; there are: {known}.", 404)
-    return found

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from kb.core.models import Collection
-from kb.documents.models import Chunk, Chunking
+from kb.documents.models import Chunk, Chunking, Document
 
 
 class EmbeddingModel(models.Model):
@@ -31,7 +31,14 @@ class EmbeddingModel(models.Model):
     licence = models.CharField(max_length=100, blank=True)
     base_url = models.URLField(blank=True)
     price_per_million_tokens = models.DecimalField(max_digits=10, decimal_places=4, null=True, blank=True)
-    training = models.JSONField(default=dict, blank=True)
+    asks_dimensions = models.BooleanField(
+        default=False, help_text="the endpoint is told how many dimensions are wanted"
+    )
+    training = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="training_set_sha256; matryoshka: the numbers of dimensions that stand alone",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -256,6 +263,25 @@ class EmbeddingJob(models.Model):
 
     def __str__(self) -> str:
         return f"Chunk {self.chunk_id} for {self.version_id}"
+
+
+class CuttingJob(models.Model):
+    """A document that is still to be cut by another chunking than the one it is searched by."""
+
+    LEASE = timedelta(seconds=120)
+    MOST_ATTEMPTS = 3
+
+    chunking = models.ForeignKey(Chunking, on_delete=models.CASCADE, related_name="cutting_jobs")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="cutting_jobs")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["chunking", "document"], name="one_cutting_job")]
+
+    def __str__(self) -> str:
+        return f"Document {self.document_id} for chunking {self.chunking_id}"
 
 
 class Calibration(models.Model):

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from django.conf import settings
 from openai import OpenAI
@@ -38,7 +39,7 @@ def embedder(model: EmbeddingModel) -> DescribedEmbedder:
     if model.provider == EmbeddingModel.Provider.LOCAL:
         return local(model)
     with _making:
-        return _made(model.provider, model.name, model.dimensions, model.base_url)
+        return _made(Described(*(getattr(model, name) for name in Described._fields)))
 
 
 _cut: dict[tuple[int, int], Truncated] = {}
@@ -60,7 +61,10 @@ def embedder_for(version: IndexVersion) -> DescribedEmbedder:
 def local(model: EmbeddingModel) -> LocalEmbedder:
     """On the backend that was chosen. It is replaced when another one has been chosen since: who is at
     work with the old one ends in peace."""
-    key = (model.name, model.revision, model.weights_sha256, settings.EMBED_BACKEND)
+    key = (
+        model.name, model.revision, model.weights_sha256, model.query_prompt, model.document_prompt,
+        settings.EMBED_BACKEND,
+    )  # fmt: skip
     with _making:
         held = _held.get(key)
         if held and time.monotonic() - held.looked < LOOK_SECONDS:
@@ -76,7 +80,9 @@ def local(model: EmbeddingModel) -> LocalEmbedder:
 
 def identity(model: EmbeddingModel) -> str:
     """All that the numbers of a vector depend on beside the text, as far as known without loading the model."""
-    parts = [model.provider, model.name, model.revision, model.weights_sha256, model.base_url]
+    parts = [
+        model.provider, model.name, model.revision, model.weights_sha256, model.base_url, model.query_prompt,
+    ]  # fmt: skip
     if model.provider == EmbeddingModel.Provider.LOCAL:
         parts.append(str(local(model).backend))
     return " ".join(parts)
@@ -87,6 +93,8 @@ def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
         model.name,
         revision=model.revision,
         sha256=model.weights_sha256,
+        query_prompt=model.query_prompt,
+        document_prompt=model.document_prompt,
         backend=choice.backend,
         batch_size=choice.batch_size,
         threads=settings.EMBED_THREADS or None,
@@ -94,15 +102,46 @@ def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
     )
 
 
+class Described(NamedTuple):
+    """What an embedder that is not local depends on."""
+
+    provider: str
+    name: str
+    dimensions: int
+    base_url: str
+    query_prompt: str
+    document_prompt: str
+    asks_dimensions: bool
+
+
 @cache
-def _made(provider: str, name: str, dimensions: int, base_url: str) -> DescribedEmbedder:
-    match provider:
+def _made(model: Described) -> DescribedEmbedder:
+    match model.provider:
         case EmbeddingModel.Provider.HASHING:
-            return HashingEmbedder(dimensions)
+            return HashingEmbedder(model.dimensions)
         case EmbeddingModel.Provider.OPENAI:
-            client = OpenAI(base_url=base_url, api_key=settings.LLM_API_KEY or "none")
-            return OpenAIEmbedder(client, name, dimensions=dimensions)
-    raise ValueError(f"There is no provider {provider!r}")
+            return OpenAIEmbedder(
+                client(model.base_url),
+                model.name,
+                dimensions=model.dimensions if model.asks_dimensions else None,
+                expected=model.dimensions,
+                query_prompt=model.query_prompt,
+                document_prompt=model.document_prompt,
+            )
+    raise ValueError(f"There is no provider {model.provider!r}")
+
+
+def client(base_url: str) -> OpenAI:
+    """Of an embeddings endpoint, with its own key: that of the language model is for its own address alone.
+
+    It does not retry: the embedder does, as the endpoint says.
+    """
+    return OpenAI(
+        base_url=base_url,
+        api_key=settings.EMBEDDINGS_API_KEY or "none",
+        max_retries=0,
+        timeout=settings.EMBEDDINGS_TIMEOUT_SECONDS,
+    )
 
 
 def default_model() -> tuple[str, ModelCard]:

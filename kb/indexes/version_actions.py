@@ -104,6 +104,15 @@ def check(version: IndexVersion) -> None:
             422,
             field="dimensions",
         )
+    longest = int(version.chunking.settings.get("max_tokens", 0))
+    if 0 < version.model.max_tokens < longest:
+        raise Problem(
+            "too_long",
+            f"{version.model} reads {version.model.max_tokens} tokens, and chunks have up to {longest}: what is "
+            "beyond would be found by words alone. Build with smaller chunks.",
+            422,
+            field="max_tokens",
+        )
     for name, (least, greatest) in BOUNDS.items():
         if not least <= getattr(version, name) <= greatest:
             raise Problem("invalid", f"{name} is from {least} to {greatest}.", 422, field=name)
