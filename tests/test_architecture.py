@@ -27,12 +27,14 @@ WORK = {
     },
     "indexes": {
         "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
-        "embedding_queue", "embedding_table", "graph", "health", "lexical", "lifecycle", "lineage", "merging", "naming",
-        "placing", "planning", "pools", "population", "progress", "providers", "reposting", "settling", "throttling",
+        "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage", "merging",
+        "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking", "reposting",
+        "settling", "throttling",
     },
     "search": {
-        "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "rollout", "serving", "shadowing", "snippets", "spelling", "timing", "warming",
+        "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",
+        "query_vectors", "redaction", "rendering", "rollout", "serving", "shadowing", "snippets", "spelling", "timing",
+        "warming",
     },
     "quality": {
         "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",

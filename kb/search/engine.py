@@ -19,6 +19,7 @@ from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
 from kb.search import deadlines, shadowing
 from kb.search.arranging import Arranged, arranged, within
+from kb.search.joining import Searched, joined, with_cosines
 from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import languages, listed, narrow
 from kb.search.profiles import chosen
@@ -76,15 +77,6 @@ class Wanted:
     profile: RetrievalProfile
     explain: bool
     as_typed: bool
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What one index version brought back."""
-
-    version: IndexVersion
-    hits: Hits
-    notes: tuple[str, ...]
 
 
 @dataclass
@@ -207,8 +199,8 @@ def spelling_of(wanted: Wanted, collections: Sequence[int], chunking_ids: Sequen
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
     """The passages for people, of the hits of all index versions together."""
-    hits = [each.hits for each in searched]
-    ranked = sorted((hit for each in hits for hit in each), key=lambda hit: (-hit.score, hit.chunk_id))
+    hits = joined(searched)
+    ranked = with_cosines(hits, searched)
     asked = wanted.kind == Query.Kind.ASK
     laid = arranged(wanted.user, wanted.question.words, ranked, wanted.profile, wanted.limit, join=not asked)
     passages = laid.passages
@@ -235,7 +227,7 @@ def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]
     """Each index is searched in its own space, by the version that is live now."""
     began = time.perf_counter()
     narrowed = narrow(wanted.question, collections, version.chunking_id)
-    spoken = languages(collections)
+    spoken, vector = languages(collections), None
     normalise = {"normalise": (time.perf_counter() - began) * 1000}
     if wanted.question.words:
         question = QuestionEmbedder(version, providers.embedder_for(version))
@@ -243,10 +235,11 @@ def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]
         with deadlines.arm():
             hits = arms.search(wanted.question.words, narrowed.scope, languages=spoken)
         hits = replace(hits, milliseconds=question.told_apart(hits.milliseconds))
+        vector = question.latest
     else:
         hits = unranked(listed(narrowed.scope, wanted.profile.candidates))
     hits = replace(hits, milliseconds={**normalise, **hits.milliseconds})
-    return Searched(version, hits, narrowed.notes)
+    return Searched(version, tuple(collections), hits, narrowed.notes, vector)
 
 
 def hits_of(wanted: Wanted, collections: Sequence[int], version: IndexVersion) -> Hits:
@@ -268,10 +261,9 @@ def retriever(
     )
 
 
-def explained(passages: Sequence[Passage], laid: Arranged, searched: Sequence[Hits]) -> tuple[Passage, ...]:
+def explained(passages: Sequence[Passage], laid: Arranged, hits: Hits) -> tuple[Passage, ...]:
     """The passages with the reasons for their places, which are those of their best chunks."""
-    chunks = [passage.chunk_id for passage in passages]
-    reasons = {chunk: reason for hits in searched for chunk, reason in explanations(hits, chunks).items()}
+    reasons = explanations(hits, [passage.chunk_id for passage in passages])
     return tuple(
         replace(
             passage,
