@@ -183,6 +183,7 @@ CELERY_TASK_ROUTES = {
     "kb.indexes.tasks.embed_*": {"queue": "embed"},
     "kb.quality.tasks.validate_*": {"queue": "embed"},
     "kb.indexes.tasks.build_*": {"queue": "fetch"},
+    "kb.indexes.tasks.cut_*": {"queue": "parse"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {

@@ -27,9 +27,9 @@ WORK = {
     },
     "indexes": {
         "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
-        "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage", "merging",
-        "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking", "reposting",
-        "settling", "throttling",
+        "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
+        "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
+        "reposting", "settling", "throttling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",

@@ -69,8 +69,13 @@ def register(provider: str, card: ModelCard) -> EmbeddingModel:
 
 def current_chunking() -> Chunking:
     """The chunking that this release makes by default."""
+    return chunking_with(ChunkSettings())
+
+
+def chunking_with(settings: ChunkSettings) -> Chunking:
+    """The one with these settings, and this release's tokenizer and analyser."""
     chunking, _ = Chunking.objects.get_or_create(
-        settings={"chunker": VERSION, **asdict(ChunkSettings())},
+        settings={"chunker": VERSION, **asdict(settings)},
         tokenizer_hash=tokenizer_hash(),
         analyser_hash=analyser_hash(),
     )

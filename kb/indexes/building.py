@@ -6,10 +6,12 @@ the embedding queue, then the HNSW index, built concurrently.
 
 import enum
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 import psycopg
 from django.db import Error, connection
@@ -17,7 +19,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from kb.core.problems import Problem
-from kb.indexes import deriving, embedding_queue, embedding_table, graph, lifecycle
+from kb.indexes import deriving, embedding_queue, embedding_table, graph, lifecycle, rechunking
 from kb.indexes.models import EmbeddingJob, IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class Step(enum.Enum):
 
     OVER = "over"  # nothing: it is not building any more, or another process is at it
     AGAIN = "again"  # another step, at once
+    CUT = "cut"  # documents are to be cut anew
     EMBED = "embed"  # the embedding queue has work
 
 
@@ -38,7 +41,8 @@ class Step(enum.Enum):
 class Phase:
     """How far a build is: `done` of `total` chunks have their vector; `graph` is how far its index is, from 0 to 1.
 
-    `given_up` are those that could not be embedded, `paused` those that people hold back.
+    `given_up` are those that could not be embedded, `paused` those that people hold back. `uncut` documents
+    have no chunks yet.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Phase:
     total: int
     given_up: int = 0
     paused: int = 0
+    uncut: int = 0
     graph: float | None = None
 
 
@@ -53,17 +58,33 @@ def advance(version_id: int, seconds: float = 20.0) -> Step:
     """One step of the build, of about `seconds`, or as long as its index takes."""
     with alone(version_id) as mine:
         version = (
-            IndexVersion.objects.select_related("index", "model", "derived_from__model")
+            IndexVersion.objects.select_related("index__live_version", "model", "derived_from__model")
             .filter(pk=version_id, state=State.BUILDING)
             .first()
         )
         if not mine or version is None:
             return Step.OVER
-        if not loaded(version, time.monotonic() + seconds):
+        deadline = time.monotonic() + seconds
+        if rechunking.needed(version):
+            if not listed(version, deadline):
+                return Step.AGAIN
+            if rechunking.waits(version):
+                return Step.CUT
+        if not loaded(version, deadline):
             return Step.AGAIN
         if EmbeddingJob.objects.filter(version=version, attempts__lt=EmbeddingJob.MOST_ATTEMPTS).exists():
             return Step.EMBED
         return finished(version)
+
+
+def listed(version: IndexVersion, deadline: float) -> bool:
+    """Whether every document that is to be cut anew has a job, by the deadline."""
+    after: UUID | None = rechunking.FIRST
+    while after is not None:
+        after, _ = rechunking.enqueue_portion(version, after)
+        if time.monotonic() > deadline and after is not None:
+            return False
+    return True
 
 
 def loaded(version: IndexVersion, deadline: float) -> bool:
@@ -84,6 +105,10 @@ def loaded(version: IndexVersion, deadline: float) -> bool:
 
 def finished(version: IndexVersion) -> Step:
     """The queue is empty: the index is built, and with it the version."""
+    uncut, why = rechunking.failures(version)
+    if uncut:
+        fail(version, f"{uncut:,} documents could not be cut: {why[:MOST_TOLD]}")
+        return Step.OVER
     if stuck := own_failures(version).first():
         count = own_failures(version).count()
         fail(version, f"{count:,} chunks could not be embedded: {stuck.error[:MOST_TOLD]}")
@@ -96,12 +121,23 @@ def finished(version: IndexVersion) -> Step:
         return Step.OVER  # a sweep tries again: the database may be starting
     if embedding_queue.enqueue_missing(version):
         return Step.EMBED
+    if rechunking.needed(version) and not complete(version):
+        return Step.CUT
     try:
         reason = f"{rows:,} vectors are there and indexed"
         lifecycle.move(version.pk, State.VALIDATING, None, reason, built_at=timezone.now())
     except Problem as problem:  # somebody paused or cancelled it meanwhile
         logger.info("%s", problem.message)
     return Step.OVER
+
+
+def complete(version: IndexVersion) -> bool:
+    """Whether no document came that is to be cut while the index was built."""
+    listed(version, math.inf)
+    if rechunking.waits(version):
+        return False
+    rechunking.forget(version)
+    return True
 
 
 def own_failures(version: IndexVersion) -> "QuerySet[EmbeddingJob]":
@@ -124,6 +160,7 @@ def fail(version: IndexVersion, reason: str) -> None:
 
 def retry_given_up(version: IndexVersion) -> None:
     """Lets the jobs that were given up wait anew."""
+    rechunking.forget(version)
     given_up = EmbeddingJob.objects.filter(version=version, attempts__gte=EmbeddingJob.MOST_ATTEMPTS)
     ordered = given_up.order_by("pk").select_for_update().values("pk")
     EmbeddingJob.objects.filter(pk__in=ordered).update(attempts=0, error="", lease_until=None)
@@ -149,6 +186,7 @@ def phase(version: IndexVersion) -> Phase:
         total=embedding_queue.chunks_of(version),
         given_up=given_up,
         paused=jobs.filter(paused=True).count(),
+        uncut=rechunking.waiting(version).count(),
         graph=making,
     )
 

@@ -5,6 +5,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from tqdm import tqdm
@@ -12,8 +13,9 @@ from tqdm import tqdm
 from kb.core.health import workers_alive
 from kb.core.people import acting
 from kb.core.problems import Problem
-from kb.indexes import auditing, building, embedding, embedding_table, version_actions
+from kb.indexes import auditing, building, embedding, embedding_table, rechunking, version_actions
 from kb.indexes.building import Step
+from kb.indexes.estimates import Estimate, estimate
 from kb.indexes.lifecycle import legal_moves
 from kb.indexes.models import IndexVersion
 from kb.indexes.naming import index_named, model_named, named
@@ -26,7 +28,7 @@ State = IndexVersion.State
 LOOK_SECONDS = 0.5
 REST_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0  # so long no worker may be seen
-AT_WORK = (State.BUILDING,)
+LEFT = (State.BUILDING, State.PAUSED, State.FAILED)  # of these is said what they still take
 
 
 def add(subparsers: Any) -> None:
@@ -64,6 +66,9 @@ def add_wanted(parser: ArgumentParser) -> None:
     parser.add_argument("--index", metavar="SLUG", help="default: the default index")
     parser.add_argument("--model", metavar="NAME", help="a registered model; default: the live version's")
     parser.add_argument("--dimensions", type=int, metavar="N", help="the first N, where the model allows it")
+    parser.add_argument(
+        "--chunk-tokens", type=int, metavar="N", help="cut all documents anew, into chunks of up to N tokens"
+    )
     parser.add_argument("--storage", choices=IndexVersion.Storage.values)
     parser.add_argument("--m", type=int, dest="hnsw_m", help="links of a vector in the HNSW graph")
     parser.add_argument("--ef-construction", type=int, dest="hnsw_ef_construction")
@@ -71,6 +76,7 @@ def add_wanted(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--embed", action="store_true", help="embed everything, also what could be computed of stored vectors"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only say what it would take")
     add_reason(parser)
     add_waiting(parser)
 
@@ -94,6 +100,7 @@ def list_versions(options: Options, say: Say) -> None:  # noqa: ARG001 (called l
 def build(options: Options, say: Say) -> None:
     wanted = Wanted(
         model=model_named(options["model"]) if options["model"] else None,
+        chunk_tokens=options["chunk_tokens"],
         dimensions=options["dimensions"],
         storage=options["storage"],
         hnsw_m=options["hnsw_m"],
@@ -101,9 +108,12 @@ def build(options: Options, say: Say) -> None:
         hnsw_ef_search=options["hnsw_ef_search"],
         derive=not options["embed"],
     )
-    version = version_actions.build(
-        acting(options["username"]), index_named(options["index"]), wanted, options["reason"]
-    )
+    index = index_named(options["index"])
+    if options["dry_run"]:
+        row = costs(version_actions.estimated(index, wanted))
+        say(row, cost_line(row))
+        return
+    version = version_actions.build(acting(options["username"]), index, wanted, options["reason"])
     ended(version, options, say)
 
 
@@ -152,6 +162,8 @@ def build_here(version: IndexVersion) -> None:
     with bar_of(version) as bar:
         while (step := building.advance(version.pk)) is not Step.OVER:
             show(bar, version)
+            if step is Step.CUT:
+                rechunking.cut_for(version, LOOK_SECONDS)
             if step is Step.EMBED and not embedding.embed_for(version, LOOK_SECONDS):
                 time.sleep(REST_SECONDS)  # what is left is postponed, held back or another worker's
         show(bar, version)
@@ -161,7 +173,7 @@ def wait(version: IndexVersion) -> None:
     """Until the build is over; Problem where no worker shows itself."""
     seen = time.monotonic()
     with bar_of(version) as bar:
-        while IndexVersion.objects.filter(pk=version.pk, state__in=AT_WORK).exists():
+        while IndexVersion.objects.filter(pk=version.pk, state=State.BUILDING).exists():
             show(bar, version)
             if workers_alive("embed"):
                 seen = time.monotonic()
@@ -183,6 +195,25 @@ def show(bar: "tqdm[Any]", version: IndexVersion) -> None:
         bar.update(building.phase(version).done - bar.n)
 
 
+def costs(found: Estimate) -> dict[str, Any]:
+    """An estimate for programs."""
+    return asdict(found) | {"cost": None if found.cost is None else float(found.cost)}
+
+
+def cost_line(row: Mapping[str, Any]) -> str:
+    """An estimate for people."""
+    parts = [f"{'about ' if row['rough'] else ''}{row['chunks']:,} chunks with {row['tokens']:,} tokens left"]
+    if row["derived"]:
+        parts.append("computed of stored vectors")
+    if row["seconds"] is not None:
+        parts.append(f"about {timedelta(seconds=round(row['seconds']))}")
+    if row["cost"] is not None:
+        parts.append(f"costs {row['cost']:,.4f}")
+    if row["watt_hours"] is not None:
+        parts.append(f"{row['watt_hours']:,.1f} Wh")
+    return ", ".join(parts)
+
+
 def told(version: IndexVersion) -> dict[str, Any]:
     """A version for programs."""
     phase = building.phase(version)
@@ -197,11 +228,13 @@ def told(version: IndexVersion) -> dict[str, Any]:
         "total": phase.total,
         "given_up": phase.given_up,
         "paused": phase.paused,
+        "uncut": phase.uncut,
         "indexed": phase.graph,
         "bytes": embedding_table.size_bytes(version),
         "derived_from": str(version.derived_from) if version.derived_from else None,
         "canary_percent": version.canary_percent,
         "drop_after": version.drop_after,
+        "left": costs(estimate(version)) if version.state in LEFT else None,
         "error": version.error,
         "moves": legal_moves(version),
     }
@@ -213,12 +246,16 @@ def line(row: Mapping[str, Any]) -> str:
         f"{row['version']:14} {row['state']:10} {row['model']}, {row['dimensions']} × {row['storage']}",
         f"{row['done']:,} of {row['total']:,} chunks, {row['bytes'] / 2**20:,.0f} MB",
     ]
+    if row["uncut"]:
+        parts.append(f"{row['uncut']:,} documents to be cut")
     if row["indexed"] is not None:
         parts.append(f"index {100 * row['indexed']:.0f} %")
     if row["derived_from"]:
         parts.append(f"computed of {row['derived_from']}")
     if row["drop_after"]:
         parts.append(f"kept until {row['drop_after']:%Y-%m-%d %H:%M} UTC")
+    if row["left"]:
+        parts.append(cost_line(row["left"]))
     if row["error"]:
         parts.append(row["error"])
     return "; ".join(parts)

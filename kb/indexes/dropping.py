@@ -11,8 +11,9 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from kb.core.problems import Problem
+from kb.documents.models import Chunk, Chunking
 from kb.indexes import embedding_table, graph, lifecycle
-from kb.indexes.models import EmbeddingJob, IndexTransition, IndexVersion
+from kb.indexes.models import CuttingJob, EmbeddingJob, IndexTransition, IndexVersion, Segment, Tombstone
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ State = IndexVersion.State
 GRACE = timedelta(seconds=30)  # a search that chose the version before may still come to its table
 LOCK_TIMEOUT = "50ms"
 JOBS_AT_ONCE = 10_000
+CHUNKS_AT_ONCE = 2000
 
 
 def end_due(now: datetime | None = None) -> list[int]:
@@ -62,6 +64,26 @@ def gone(version: IndexVersion, grace: timedelta) -> bool:
         logger.error("Something is left of %s", version.table)
         return False
     return True
+
+
+def forget_chunkings(most: int = CHUNKS_AT_ONCE) -> int:
+    """Deletes up to `most` chunks that only dropped versions were made of, and their postings once all are gone.
+
+    Footnotes stay: they name a span of a revision, not a chunk. Returns how many chunks went.
+    """
+    kept = IndexVersion.objects.exclude(state=State.DROPPED).values("chunking")
+    over = Chunking.objects.filter(versions__state=State.DROPPED).exclude(pk__in=kept).distinct()
+    for chunking in over.order_by("pk"):
+        portion = list(
+            Chunk.objects.filter(chunking=chunking).order_by("pk").values_list("pk", flat=True)[:most]
+        )
+        if portion:
+            Chunk.objects.filter(pk__in=portion).delete()
+            return len(portion)
+        Segment.objects.filter(chunking=chunking).delete()
+        Tombstone.objects.filter(chunking_id=chunking.pk).delete()
+        CuttingJob.objects.filter(chunking=chunking).delete()
+    return 0
 
 
 def in_use(version: IndexVersion, grace: timedelta) -> bool:

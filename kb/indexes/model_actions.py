@@ -119,13 +119,21 @@ def place(new: NewModel) -> str:
 
 
 def card_of(new: NewModel) -> ModelCard:
-    prompts = {"query_prompt": new.query_prompt, "document_prompt": new.document_prompt}
     try:
         if new.base_url:
-            asked = {name: prompt or "" for name, prompt in prompts.items()}
-            endpoint = providers.client(new.base_url)
-            return OpenAIEmbedder(endpoint, new.name, dimensions=new.dimensions, **asked).describe()
-        return LocalEmbedder(place(new), revision=new.revision or None, **prompts).describe()
+            return OpenAIEmbedder(
+                providers.client(new.base_url),
+                new.name,
+                dimensions=new.dimensions,
+                query_prompt=new.query_prompt or "",
+                document_prompt=new.document_prompt or "",
+            ).describe()
+        return LocalEmbedder(
+            place(new),
+            revision=new.revision or None,
+            query_prompt=new.query_prompt,
+            document_prompt=new.document_prompt,
+        ).describe()
     except (ModelMissing, EmbeddingError, openai.OpenAIError, OSError, ValueError) as error:
         raise Problem("model_unavailable", f"{new.name} cannot be used: {error}", 422) from error
 

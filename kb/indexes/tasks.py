@@ -26,6 +26,7 @@ from kb.indexes import (
     embedding_queue,
     embedding_table,
     merging,
+    rechunking,
     reposting,
     settling,
 )
@@ -83,6 +84,21 @@ def build_version_task(version_id: int) -> None:
         wake(build_version_task, version_id)
     elif step is Step.EMBED:
         wake_embedding(version_id)
+    elif step is Step.CUT:
+        wake(cut_documents_task, version_id)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def cut_documents_task(version_id: int) -> None:
+    """Cuts documents anew for a version that is built, for a while; a second task takes other documents."""
+    version = IndexVersion.objects.filter(pk=version_id, state=IndexVersion.State.BUILDING).first()
+    if version is None:
+        return
+    pace = throttle(version, stopping)
+    if not rechunking.cut_for(version, SECONDS_PER_TASK, pace):
+        wake(build_version_task, version_id)
+    elif not pace.gave_way:
+        wake(cut_documents_task, version_id)
 
 
 @shared_task(soft_time_limit=120, time_limit=180)
@@ -90,6 +106,8 @@ def end_versions_task() -> None:
     """Drops what was retired long enough ago, or cancelled."""
     dropping.end_due()
     dropping.drop_tables()
+    if dropping.forget_chunkings():
+        wake(end_versions_task, countdown=1)
 
 
 @contextmanager

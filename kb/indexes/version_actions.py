@@ -12,12 +12,16 @@ from kb.core.models import User
 from kb.core.problems import Problem
 from kb.core.waking import wake_on_commit
 from kb.documents.models import Chunking
-from kb.indexes import building, deriving, embedding_table, graph, lifecycle
+from kb.indexes import building, deriving, embedding_table, estimates, graph, lifecycle
+from kb.indexes.actions import chunking_with
+from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import Actor
 from kb.indexes.models import EmbeddingModel, Index, IndexTransition, IndexVersion, ValidationReport
 from kb.indexes.tasks import build_version_task, end_versions_task, wake_embedding_on_commit
+from retrieval.chunking import ChunkSettings
 
 State = IndexVersion.State
+HEADER_TOKENS = 56  # for title and headings before the text, where the model's limit is not known
 # pgvector's limits of an HNSW index.
 BOUNDS: Mapping[str, tuple[int, int]] = {
     "hnsw_m": (2, 100),
@@ -31,7 +35,7 @@ class Wanted:
     """What a new version is to be; None is as the live version is."""
 
     model: EmbeddingModel | None = None
-    chunking: Chunking | None = None
+    chunk_tokens: int | None = None
     dimensions: int | None = None
     storage: str | None = None
     hnsw_m: int | None = None
@@ -60,11 +64,24 @@ def build(actor: Actor, index: Index, wanted: Wanted, reason: str = "") -> Index
     return version
 
 
+def estimated(index: Index, wanted: Wanted) -> Estimate:
+    """What building it would take; Problem where it cannot be built. Nothing is begun."""
+    index = Index.objects.get(pk=index.pk)
+    with transaction.atomic():
+        version = described(index, wanted)
+        check(version)
+        found = estimates.planned(version) if wanted.derive else estimates.estimate(version)
+        transaction.set_rollback(True)  # a chunking that nobody wants yet
+    return found
+
+
 def described(index: Index, wanted: Wanted) -> IndexVersion:
     """The version, not saved yet."""
     live = index.live_version
     model = wanted.model or (live.model if live else None)
-    chunking = wanted.chunking or (live.chunking if live else None)
+    chunking = live.chunking if live else None
+    if model is not None and wanted.chunk_tokens is not None:
+        chunking = chunking_of(model, wanted.chunk_tokens)
     if model is None or chunking is None:
         raise Problem("invalid", f"{index} has no live version yet: say with which model to build.", 422)
     same_model = live is not None and live.model_id == model.pk
@@ -80,6 +97,18 @@ def described(index: Index, wanted: Wanted) -> IndexVersion:
         if value is not None:
             setattr(made, name, value)
     return made
+
+
+def chunking_of(model: EmbeddingModel, tokens: int) -> Chunking:
+    """Chunks of up to so many tokens, within what the model reads."""
+    limit = model.max_tokens or max(tokens + HEADER_TOKENS, ChunkSettings().model_limit)
+    try:
+        settings = ChunkSettings(max_tokens=tokens, model_limit=limit)
+    except ValueError as error:
+        raise Problem(
+            "invalid", f"{model} reads {limit} tokens: {error}.", 422, field="chunk_tokens"
+        ) from error
+    return chunking_with(settings)
 
 
 def check(version: IndexVersion) -> None:

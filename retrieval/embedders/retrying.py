@@ -32,7 +32,7 @@ class Patience:
         """
         if attempt >= self.attempts or not isinstance(error, PASSING):
             return None
-        most = min(self.first * 2 ** (attempt - 1), self.longest)
+        most = min(self.first * 2.0 ** (attempt - 1), self.longest)
         jitter = chance() * most
         wanted = retry_after(getattr(getattr(error, "response", None), "headers", {}), now)
         if wanted is None:

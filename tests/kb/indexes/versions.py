@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from kb.indexes import building, embedding, embedding_table
+from kb.indexes import building, embedding, embedding_table, rechunking
 from kb.indexes.building import Step
 from kb.indexes.models import EmbeddingModel, IndexVersion, ValidationReport
 
@@ -47,6 +47,8 @@ def built(version: IndexVersion) -> IndexVersion:
         match building.advance(version.pk):
             case Step.OVER:
                 break
+            case Step.CUT:
+                rechunking.cut_for(version, 60)
             case Step.EMBED:
                 embedding.embed_for(version, 60)
     version.refresh_from_db()
