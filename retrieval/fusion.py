@@ -28,12 +28,11 @@ class Fusion:
 
     `learned` is the convex combination as well: what was learned from judgements (`retrieval.tuning`)
     is its weight. Reciprocal rank fusion has no weight; its scores are divided by the best there can
-    be, which is first place in both arms. `dense_floor` is the least that a dense score can be.
+    be, which is first place in both arms.
     """
 
     weight: float = 0.8
     strategy: Strategy = "convex"
-    dense_floor: float = COSINE_FLOOR
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
@@ -53,7 +52,7 @@ class Fusion:
         if self.strategy == "reciprocal_rank":
             return _by_rank(dense), _by_rank(lexical)
         return (
-            Ranked(dense.ids, _normalised(dense.scores, self.dense_floor)),
+            Ranked(dense.ids, _normalised(dense.scores, COSINE_FLOOR)),
             Ranked(lexical.ids, _normalised(lexical.scores, BM25_FLOOR)),
         )
 

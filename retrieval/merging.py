@@ -1,22 +1,24 @@
 """One ranking of what several indexes brought back, each with scores of a space of its own.
 
-Cosines of different models cannot be compared: what is near in one space is far in another. Each is told in
-standard deviations above the cosines that the same question has to chunks drawn at random, which are nearly
-all about something else. Scores with zero mean and unit variance: Montague & Aslam (2001), "Relevance Score
-Normalization for Metasearch", CIKM; against a sample that stands for noise instead of the results themselves:
-Arampatzis & Kamps (2009), "A Signal-to-Noise Approach to Score Normalization", CIKM.
+Cosines of different models cannot be compared: what is near in one space is far in another. But in each the
+same question has cosines to chunks drawn at random, which are nearly all about something else. By their mean and
+deviation all spaces are brought to one scale, that of the mean space among them, so that they weigh as much
+against words as the cosines of a single index do. Scores with one mean and variance: Montague & Aslam
+(2001), "Relevance Score Normalization for Metasearch", CIKM; of a sample that stands for noise instead of the
+results themselves: Arampatzis & Kamps (2009), "A Signal-to-Noise Approach to Score Normalization", CIKM.
 
 BM25 needs no such thing: its statistics are added up, so that it is the BM25 of all the indexes as one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import bm25
-from retrieval.fusion import Fusion
+from retrieval.fusion import COSINE_FLOOR, Fusion
 from retrieval.protocols import NOTHING, Postings, Ranked, TermPostings
 from retrieval.ranking import Hits
 
@@ -35,16 +37,15 @@ class Space:
 def merged(spaces: Sequence[Space]) -> Hits:
     """The hits of one index as they are; of several, fused anew on comparable scores.
 
-    Then `dense` has deviations instead of cosines, those below the noise's mean as 0. No chunk is in two of
-    the indexes.
+    Then `dense` has the cosines on one scale. No chunk is in two of the indexes.
     """
     if len(spaces) == 1:
         return spaces[0].hits
     hits = [space.hits for space in spaces]
-    dense = together([standardised(space) for space in spaces])
+    dense = together(on_one_scale(spaces))
     terms, postings = shared_postings(hits)
     lexical = by_words(hits, terms, postings)
-    fusion = replace(hits[0].fusion, dense_floor=0.0) if hits else Fusion()
+    fusion = hits[0].fusion if hits else Fusion()
     listed = not (len(dense) or len(lexical))  # a question without words: the order of each is all there is
     return Hits(
         together([each.fused for each in hits]) if listed else fusion.fuse(dense, lexical),
@@ -58,14 +59,26 @@ def merged(spaces: Sequence[Space]) -> Hits:
     )
 
 
-def standardised(space: Space) -> Ranked:
-    """Its dense candidates in deviations above the noise, or above themselves where no noise is known."""
-    dense = space.hits.dense
-    if not len(dense):
-        return NOTHING
-    known = space.noise if space.noise is not None and len(space.noise) >= LEAST_SAMPLE else dense.scores
-    deviation = max(float(known.std()), NO_DEVIATION)
-    return Ranked(dense.ids, np.maximum((dense.scores - known.mean()) / deviation, 0.0))
+def on_one_scale(spaces: Sequence[Space]) -> list[Ranked]:
+    """The dense candidates of each, by the noise of each; where one's noise is not known, by the candidates
+    themselves, all of them."""
+    found = [space for space in spaces if len(space.hits.dense)]
+    known = all(space.noise is not None and len(space.noise) >= LEAST_SAMPLE for space in found)
+    samples = [
+        space.noise if known and space.noise is not None else space.hits.dense.scores for space in found
+    ]
+    means = [float(sample.mean()) for sample in samples]
+    deviations = [max(float(sample.std()), NO_DEVIATION) for sample in samples]
+    return [
+        scaled(space.hits.dense, (mean, deviation), (fmean(means), fmean(deviations)))
+        for space, mean, deviation in zip(found, means, deviations, strict=True)
+    ]
+
+
+def scaled(dense: Ranked, own: tuple[float, float], common: tuple[float, float]) -> Ranked:
+    """From one mean and deviation to another; what is far above its noise may come to more than 1."""
+    deviations = (dense.scores - own[0]) / own[1]
+    return Ranked(dense.ids, np.maximum(common[0] + common[1] * deviations, COSINE_FLOOR))
 
 
 def by_words(hits: Sequence[Hits], terms: tuple[str, ...], postings: Postings | None) -> Ranked:

@@ -12,7 +12,7 @@ from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.explaining import explanations
 from retrieval.fusion import Strategy
 from retrieval.memory import MemoryDense, MemoryLexical
-from retrieval.merging import Space, merged, standardised
+from retrieval.merging import Space, merged, on_one_scale
 from retrieval.protocols import NOTHING, Ranked
 from retrieval.ranking import Hits, Retriever, unranked
 from tests.contracts import within
@@ -107,17 +107,29 @@ def test_what_is_noise_in_its_own_space_does_not_win() -> None:
     assert merged([good, noisy]).fused.ids[0] == 1
 
 
-def test_below_the_noise_is_nothing_and_a_constant_noise_no_error() -> None:
-    assert standardised(Space(hits(ranked(0.5, -0.5)), np.zeros(20))).scores[1] == 0
-    assert np.isfinite(standardised(Space(hits(ranked(0.5, 0.5)), np.full(20, 0.5))).scores).all()
-    assert len(standardised(Space(hits(NOTHING), np.zeros(20)))) == 0
+def test_spaces_are_brought_to_the_mean_one() -> None:
+    wide, narrow = np.array([-0.4, 0.4] * 10), np.array([0.7, 0.9] * 10)
+    one, other = on_one_scale([Space(hits(ranked(0.4)), wide), Space(hits(ranked(0.9, start=2)), narrow)])
+    # Each is one deviation above its noise: 0.4 + 0.25 in the mean space.
+    assert one.scores == pytest.approx([0.65])
+    assert other.scores == pytest.approx([0.65])
+    same = on_one_scale([Space(hits(ranked(0.3)), wide), Space(hits(ranked(0.2, start=2)), wide)])
+    assert [each.scores.tolist() for each in same] == [pytest.approx([0.3]), pytest.approx([0.2])]
 
 
-def test_without_noise_the_candidates_stand_for_it() -> None:
-    found = standardised(Space(hits(ranked(0.9, 0.8, 0.7)), None)).scores
-    assert found == pytest.approx([1.2247449, 0, 0])
-    few = standardised(Space(hits(ranked(0.9, 0.8, 0.7)), np.array([0.1]))).scores
-    assert few.tolist() == found.tolist()
+def test_odd_noise_is_no_error() -> None:
+    far_below = on_one_scale([Space(hits(ranked(-0.9)), np.array([0.9, 0.91] * 10)), Space(hits(NOTHING))])
+    assert [each.scores.tolist() for each in far_below] == [pytest.approx([-0.9])]
+    constant = [Space(hits(ranked(0.5, 0.5, start=start)), np.full(20, 0.5)) for start in (1, 11)]
+    assert all(np.isfinite(each.scores).all() for each in on_one_scale(constant))
+    assert on_one_scale([Space(hits(NOTHING), np.zeros(20))]) == []
+
+
+@pytest.mark.parametrize("noise", [None, np.array([0.1])])
+def test_where_one_noise_is_not_known_all_go_by_their_candidates(noise: NDArray[np.float64] | None) -> None:
+    known = Space(hits(ranked(0.3, 0.2, 0.1)), np.linspace(-1, 1, 50))
+    one, other = on_one_scale([known, Space(hits(ranked(0.9, 0.8, 0.7, start=11)), noise)])
+    assert one.scores == pytest.approx(other.scores)
 
 
 def test_an_index_that_lost_an_arm_still_counts(executor: Executor) -> None:

@@ -64,15 +64,6 @@ def test_both_indexes_answer_one_question(alice: User) -> None:
 
 
 @pytest.mark.usefixtures("both")
-def test_the_best_of_an_index_that_knows_nothing_does_not_come_first(alice: User) -> None:
-    """Each index's own best would have nearly the whole score."""
-    ranked = [passage.title for passage in search(alice, "leeks in a soup").passages]
-    assert ranked[0] == "papers1"
-    found = search(alice, "leeks in a soup").passages
-    assert next(p.score for p in found if p.title.startswith("sky")) < 0.75 * found[0].score
-
-
-@pytest.mark.usefixtures("both")
 def test_one_collection_is_searched_as_if_there_were_no_other(alice: User) -> None:
     alone = search(alice, "bread", collections=["papers"])
     IndexedCollection.objects.all().delete()
