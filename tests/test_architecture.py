@@ -47,11 +47,12 @@ LAYERS = [
     set[str](),  # WORK
     {"tasks"},
     {"actions", "source_actions", "model_actions", "version_actions"},
-    {"schemas", "forms"},
+    {"schemas", "version_schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {
         "api",
         "api_sources",
+        "api_versions",
         "api_work",
         "commands",
         "model_commands",
