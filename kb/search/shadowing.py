@@ -119,3 +119,9 @@ def took(milliseconds: Mapping[str, float]) -> float:
     by_meaning = sum(milliseconds.get(stage, 0.0) for stage in ("cache", "embed", "dense"))
     both = max(by_meaning, milliseconds.get("lexical", 0.0))
     return both + milliseconds.get("normalise", 0.0) + milliseconds.get("fuse", 0.0)
+
+
+def forget() -> None:
+    """Drops the comparisons of versions that are over: nobody decides by them any more."""
+    over = (IndexVersion.State.CANCELLED, IndexVersion.State.DROPPED)
+    ShadowComparison.objects.filter(version__state__in=over).delete()

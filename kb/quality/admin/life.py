@@ -15,6 +15,7 @@ from kb.core.problems import Problem
 from kb.indexes import building
 from kb.indexes.admin.versions import STATE_COLOURS, IndexVersionAdmin
 from kb.indexes.building import Phase
+from kb.indexes.estimates import Estimate, estimate
 from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationReport
 from kb.quality import shadow_report
 from kb.quality.admin.pictures import chart, intervals, rails
@@ -31,13 +32,15 @@ MOST_REPORTS = 10
 
 @dataclass(frozen=True)
 class Card:
-    """A version as it is now. `phase` of one that is not built, `canary` and `shadow` where it is in that state."""
+    """A version as it is now. `phase` of one that is not built, `left` what its build still takes, `canary` and
+    `shadow` where it is in that state."""
 
     version: IndexVersion
     colour: str
     steps: Sequence[Step]
     report: ValidationReport | None
     phase: Phase | None = None
+    left: Estimate | None = None
     canary: rollout.Step | None = None
     shadow: Summary | None = None
 
@@ -94,6 +97,7 @@ def card(version: IndexVersion, acting: bool) -> Card:
         offered(version) if acting else [],
         next(iter(version.reports.all()), None),
         building.phase(version) if version.state in UNBUILT else None,
+        estimate(version) if version.state == State.BUILDING else None,
         rollout.measured(version) if version.state == State.CANARY else None,
         shadow_report.summary(version) if version.state == State.SHADOW else None,
     )

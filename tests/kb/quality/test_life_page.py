@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from kb.core.models import AuditEntry, Collection, User
+from kb.core.models import AuditEntry, Collection, Heartbeat, User
 from kb.documents.models import Chunk
 from kb.indexes import lifecycle
 from kb.indexes.models import Index, IndexVersion, ValidationReport
@@ -243,3 +245,15 @@ def test_a_chart_has_a_point_for_each_moment() -> None:
     assert made is not None
     assert '"data": [0.25, 0.25]' in made["data"]
     assert "1 Jan 01:00" in made["data"]
+
+
+def test_a_build_says_how_far_it_is_and_what_it_still_takes(site: Client, version: IndexVersion) -> None:
+    IndexVersion.objects.filter(pk=version.pk).update(state=State.BUILDING)
+    with connection.cursor() as cursor:
+        cursor.execute(f'DELETE FROM "{version.table}"')
+    page = site.get(LIFE).content.decode()
+    assert "0 of 1 vectors" in page
+    assert "The time left is not known yet" in page
+    assert 'hx-trigger="every 5s"' in page, "the page follows a build"
+    Heartbeat.objects.create(worker="embed@here", queue="embed", pid=1, rate=50.0, at=timezone.now())
+    assert "left, at 30 chunks a second" in site.get(LIFE).content.decode()

@@ -15,6 +15,7 @@ from kb.search import shadowing
 from kb.search.engine import Results, search
 from kb.search.models import Query, ShadowComparison
 from kb.search.shadowing import MOST_WAITING, per, took
+from kb.search.tasks import steer_canaries_task
 from retrieval.ranking import unranked
 from tests.conftest import ingest
 from tests.kb.candidates import State, candidate
@@ -133,3 +134,17 @@ def test_the_model_of_a_candidate_that_is_away_is_named(
     monkeypatch.setattr(providers, "embedder", lambda m: Away() if m == version.model else real(m))
     asked(alice, "bread and flour")
     assert ShadowComparison.objects.get().error == "embed"
+
+
+def test_comparisons_of_a_version_that_is_over_are_forgotten(
+    alice: User, index: Index, papers: Collection
+) -> None:
+    version = candidate(index, State.SHADOW, shadow_share=1.0)
+    asked(alice, "bread")
+    steer_canaries_task()
+    assert ShadowComparison.objects.count() == 1
+    IndexVersion.objects.filter(pk=version.pk).update(state=State.DROPPED)
+    for _ in range(2):
+        steer_canaries_task()
+        assert not ShadowComparison.objects.exists()
+    assert Query.objects.count() == 1
