@@ -20,14 +20,17 @@ Z = 3.09
 class Side:
     """What one version did since the step began.
 
-    `degraded` queries lost an arm, `empty` ones found nothing. `latencies` are in milliseconds. Of `answers`
-    with footnotes `opened` had one followed; of `judged` ones `unhelpful` were called so by their readers.
+    `degraded` queries lost an arm, `empty` ones found nothing. `latencies` are in milliseconds. Of the `asked`
+    questions `unanswered` were declined or failed. Of `answers` with footnotes `opened` had one followed; of
+    `judged` ones `unhelpful` were called so by their readers.
     """
 
     queries: int = 0
     degraded: int = 0
     empty: int = 0
     latencies: tuple[float, ...] = ()
+    asked: int = 0
+    unanswered: int = 0
     answers: int = 0
     opened: int = 0
     judged: int = 0
@@ -47,6 +50,7 @@ class Policy:
     least: int = 20
     degraded: float = 0.01
     empty: float = 0.02
+    unanswered: float = 0.05
     unopened: float = 0.05
     unhelpful: float = 0.05
     slower: float = 1.3
@@ -67,6 +71,7 @@ class Guardrail:
 RATES: dict[str, tuple[str, Callable[[Side], tuple[int, int]]]] = {
     "degraded": ("Searches that lost an arm", lambda side: (side.degraded, side.queries)),
     "empty": ("Searches that found nothing", lambda side: (side.empty, side.queries)),
+    "unanswered": ("Questions without an answer", lambda side: (side.unanswered, side.asked)),
     "unopened": (
         "Answers of which no footnote was opened",
         lambda side: (side.answers - side.opened, side.answers),

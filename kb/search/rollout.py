@@ -84,8 +84,13 @@ def side(version_id: int | None, since: datetime) -> Side:
         degraded=Count("pk", filter=~Q(degraded="")),
         empty=Count("pk", filter=Q(results=0)),
     )
-    answers = Answer.objects.filter(query__in=queries, state=Answer.State.ANSWERED).order_by()
-    read = answers.annotate(
+    answers = Answer.objects.filter(query__in=queries).order_by()
+    given = answers.aggregate(
+        asked=Count("pk", filter=~Q(state=Answer.State.CANCELLED)),
+        unanswered=Count("pk", filter=Q(state__in=[Answer.State.DECLINED, Answer.State.FAILED])),
+    )
+    answered = answers.filter(state=Answer.State.ANSWERED)
+    read = answered.annotate(
         was_opened=Exists(interactions(Interaction.Kind.OPENED)),
         was_helpful=Exists(interactions(Interaction.Kind.HELPFUL)),
         was_unhelpful=Exists(interactions(Interaction.Kind.UNHELPFUL)),
@@ -95,7 +100,7 @@ def side(version_id: int | None, since: datetime) -> Side:
         judged=Count("pk", filter=Q(was_helpful=True) | Q(was_unhelpful=True)),
         unhelpful=Count("pk", filter=Q(was_unhelpful=True)),
     )
-    return Side(**counted, **read, latencies=latencies(queries))
+    return Side(**counted, **given, **read, latencies=latencies(queries))
 
 
 def interactions(kind: str) -> QuerySet[Interaction]:

@@ -24,7 +24,7 @@ from retrieval.rollout import (
 READERS = [f"user {number}" for number in range(20_000)]
 FAST = tuple(float(10 + number % 10) for number in range(400))
 SLOW = tuple(3 * value for value in FAST)
-GOOD = Side(400, 0, 4, FAST, 200, 100, 50, 5)
+GOOD = Side(400, 0, 4, FAST, 250, 50, answers=200, opened=100, judged=50, unhelpful=5)
 
 
 def test_the_place_is_fixed() -> None:
@@ -69,6 +69,7 @@ def test_whom_a_canary_has_it_keeps_as_it_grows() -> None:
         (1, 0, Side(400, degraded=40), GOOD, "roll_back", 0, ["degraded"]),
         (5, 0, Side(400, empty=60), GOOD, "roll_back", 0, ["empty"]),
         (25, 1, Side(400, latencies=SLOW), GOOD, "roll_back", 0, ["p95_ms"]),
+        (25, 1, Side(400, asked=200, unanswered=90), GOOD, "roll_back", 0, ["unanswered"]),
         (50, 1, Side(400, answers=200, opened=40), GOOD, "roll_back", 0, ["unopened"]),
         (50, 30, Side(400, judged=50, unhelpful=30), GOOD, "roll_back", 0, ["unhelpful"]),
         (50, 1, Side(400, 40, 60, SLOW), GOOD, "roll_back", 0, ["degraded", "empty", "p95_ms"]),
@@ -80,7 +81,7 @@ def test_whom_a_canary_has_it_keeps_as_it_grows() -> None:
         (5, 30, Side(400, latencies=SLOW[:10]), GOOD, "step_up", 25, []),
         (5, 30, Side(400, latencies=tuple(1.2 * value for value in FAST)), GOOD, "step_up", 25, []),
         # What is better than the live version is no reason to go back.
-        (5, 30, GOOD, Side(400, 40, 60, SLOW, 200, 40, 50, 30), "step_up", 25, []),
+        (5, 30, GOOD, Side(400, 40, 60, SLOW, 250, 150, 200, 40, 50, 30), "step_up", 25, []),
     ],
 )
 def test_the_decision(

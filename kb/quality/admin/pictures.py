@@ -16,6 +16,7 @@ LEAST_REACH = 0.06  # of a picture of differences, to either side
 RAILS = {
     "degraded": "lost an arm",
     "empty": "found nothing",
+    "unanswered": "got no answer",
     "unopened": "no footnote opened",
     "unhelpful": "called unhelpful",
     "p95_ms": "95 of 100 within",

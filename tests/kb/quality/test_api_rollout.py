@@ -44,7 +44,7 @@ def test_from_report_to_canary(site: Any, version: IndexVersion, problem: Any) -
     canary = site("get", "/canary").json()
     assert (canary["action"], canary["queries"], canary["live_queries"]) == ("wait", 0, 0)
     assert {rail["name"] for rail in canary["guardrails"]} == {
-        "degraded", "empty", "unopened", "unhelpful", "p95_ms",
+        "degraded", "empty", "unanswered", "unopened", "unhelpful", "p95_ms",
     }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def test_both_sides_are_counted_since_the_step_began(admin: User, canary: IndexV
     step = measured(canary)
     found = step.candidate
     assert (found.queries, found.degraded, found.empty) == (7, 1, 2)
+    assert (found.asked, found.unanswered) == (4, 1)
     assert (found.answers, found.opened, found.judged, found.unhelpful) == (3, 1, 2, 1)
     assert found.latencies == (20.0,) * 5, "what had its vector in the cache is not compared"
     assert step.live.queries == 3
@@ -118,6 +119,19 @@ def test_a_broken_guardrail_takes_it_back_at_once(
     assert live(canary).state == State.LIVE, "and the live version serves everybody"
     steer_canaries_task()
     assert now(canary) == (State.FAILED, 0)
+
+
+def test_a_candidate_that_declines_more_goes_back(canary: IndexVersion) -> None:
+    for version, state, count in (
+        (canary, "declined", 40),
+        (canary, "cancelled", 5),
+        (live(canary), "answered", 60),
+    ):
+        Answer.objects.bulk_create(Answer(query=query, state=state) for query in asked(version, count))
+    assert measured(canary).candidate.asked == 40, "who left before the answer came says nothing of it"
+    steer_canaries_task()
+    assert now(canary) == (State.FAILED, 0)
+    assert "Questions without an answer: 100.0%" in canary.error
 
 
 def test_a_canary_of_half_the_readers_waits_for_a_person(canary: IndexVersion) -> None:
