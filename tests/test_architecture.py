@@ -29,7 +29,7 @@ WORK = {
         "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
         "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
         "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
-        "reposting", "settling", "throttling",
+        "relocating", "reposting", "settling", "throttling",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",
@@ -46,7 +46,7 @@ LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions", "source_actions", "model_actions", "version_actions"},
+    {"actions", "source_actions", "index_actions", "model_actions", "version_actions"},
     {"schemas", "version_schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {
@@ -55,6 +55,7 @@ LAYERS = [
         "api_versions",
         "api_work",
         "commands",
+        "index_commands",
         "model_commands",
         "views",
         "admin",

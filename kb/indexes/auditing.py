@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from kb.indexes import embedding_queue, embedding_table, graph
+from kb.indexes import embedding_queue, embedding_table, graph, placing
 from kb.indexes.models import Index, IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -21,11 +21,10 @@ State = IndexVersion.State
 UNIT = 0.01  # so far the length of a stored vector may be off 1: half precision rounds
 
 # Chunks that belong to the version: of its chunking, in the collections of its index.
-OWN = """
-SELECT chunk.id, chunk.collection_id, chunk.rendered_hash FROM documents_chunk chunk
-LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id
-WHERE chunk.chunking_id = %(chunking)s AND coalesce(placed.index_id, %(default)s) = %(index)s
-"""
+OWN = sql.SQL(
+    "SELECT chunk.id, chunk.collection_id, chunk.rendered_hash FROM documents_chunk chunk "
+    "WHERE chunk.chunking_id = %(chunking)s AND {belongs}"
+).format(belongs=sql.SQL(placing.belongs("chunk")))
 MISSING = """
 SELECT count(*) FROM ({own}) own
 WHERE NOT EXISTS (
@@ -175,15 +174,14 @@ def executed(statement: str) -> Callable[[IndexVersion], int]:
 
 
 def named(statement: str, version: IndexVersion) -> sql.Composed:
-    return sql.SQL(statement).format(table=sql.Identifier(version.table), own=sql.SQL(OWN))
+    return sql.SQL(statement).format(table=sql.Identifier(version.table), own=OWN)
 
 
 def given(version: IndexVersion) -> dict[str, Any]:
     return {
         "version": version.pk,
         "chunking": version.chunking_id,
-        "index": version.index_id,
-        "default": version.index_id if version.index.is_default else None,
+        **placing.given(version.index),
         "prompt": version.model.document_prompt.encode(),
         "unit": UNIT,
     }

@@ -15,7 +15,7 @@ from psycopg import sql
 from kb.core.holding import held
 from kb.documents import stages
 from kb.documents.models import Chunk
-from kb.indexes import embedding_table
+from kb.indexes import embedding_table, placing
 from kb.indexes.embedding_table import typed
 from kb.indexes.models import EmbeddingJob, Index, IndexVersion
 
@@ -37,8 +37,7 @@ INSERT INTO {table} AS present
 SELECT source.chunk_id, chunk.collection_id, source.content_hash, {vector}, %(worker)s, source.backend,
     source.number_format
 FROM {source} source JOIN documents_chunk chunk ON chunk.id = source.chunk_id
-LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id
-WHERE source.chunk_id = ANY(%(chunks)s) AND coalesce(placed.index_id, %(default)s) = %(index)s
+WHERE source.chunk_id = ANY(%(chunks)s) AND {belongs}
     AND source.content_hash = sha256(%(prompt)s::bytea || chunk.rendered_hash) AND {usable}
 ON CONFLICT (chunk_id) DO UPDATE SET collection_id = excluded.collection_id,
     content_hash = excluded.content_hash, vector = excluded.vector, created_at = now(),
@@ -106,11 +105,14 @@ def derive(version: IndexVersion, source: IndexVersion, chunks: Iterable[int]) -
         "version": version.pk,
         "chunks": sorted(alive),
         "prompt": version.model.document_prompt.encode(),
-        "default": version.index_id if version.index.is_default else None,
-        "index": version.index_id,
+        **placing.given(version.index),
         "worker": stages.worker(),
     }
-    names = {"table": sql.Identifier(version.table), "source": sql.Identifier(source.table)}
+    names: dict[str, sql.Composable] = {
+        "table": sql.Identifier(version.table),
+        "source": sql.Identifier(source.table),
+        "belongs": sql.SQL(placing.belongs("chunk")),
+    }
     with connection.cursor() as cursor:
         cursor.execute(HELD_JOBS, given)
         cursor.execute(sql.SQL(DERIVE).format(**names, **computed(version, source)), given)

@@ -17,7 +17,8 @@ from django.utils import timezone
 from psycopg import sql
 
 from kb.documents.models import Chunk, Chunking, Document
-from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexedCollection, IndexVersion
+from kb.indexes import placing
+from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
 from retrieval.chunking import render
 
 logger = logging.getLogger(__name__)
@@ -91,8 +92,7 @@ WITH portion AS MATERIALIZED (
         (version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at)
     SELECT %(version)s, chunk.id, chunk.collection_id, chunk.tokens, document.paused, 0, '', now()
     FROM portion chunk JOIN documents_document document ON document.id = chunk.document_id
-    LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id
-    WHERE coalesce(placed.index_id, %(default)s) = %(index)s
+    WHERE {belongs}
         AND (SELECT known.content_hash FROM {table} known WHERE known.chunk_id = chunk.id)
             IS DISTINCT FROM sha256(%(prompt)s::bytea || chunk.rendered_hash)
     ORDER BY chunk.id
@@ -100,6 +100,8 @@ WITH portion AS MATERIALIZED (
 )
 SELECT (SELECT max(id) FROM portion), (SELECT count(*) FROM jobs)
 """
+
+CHUNKS = "SELECT count(*) FROM documents_chunk chunk WHERE chunk.chunking_id = %(chunking)s AND {belongs}"
 
 LOCK = """
 SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPDATE
@@ -236,24 +238,23 @@ def enqueue_portion(version: IndexVersion, after: int, most: int = PORTION) -> t
     given = {
         "version": version.pk,
         "chunking": version.chunking_id,
-        "default": version.index_id if version.index.is_default else None,
-        "index": version.index_id,
+        **placing.given(version.index),
         "prompt": version.model.document_prompt.encode(),
         "after": after,
         "most": most,
     }
-    statement = sql.SQL(ENQUEUE_MISSING).format(table=sql.Identifier(version.table))
+    statement = sql.SQL(ENQUEUE_MISSING).format(
+        table=sql.Identifier(version.table), belongs=sql.SQL(placing.belongs("chunk"))
+    )
     ((last, count),) = rows_of(statement, given)
     return last, int(count)
 
 
 def chunks_of(version: IndexVersion) -> int:
     """How many chunks there are for the version."""
-    placed = IndexedCollection.objects.exclude(index=version.index_id).values("collection")
-    chunks = Chunk.objects.filter(chunking=version.chunking_id).exclude(collection__in=placed)
-    if not version.index.is_default:
-        chunks = chunks.filter(collection__indexed__index=version.index_id)
-    return chunks.count()
+    statement = sql.SQL(CHUNKS).format(belongs=sql.SQL(placing.belongs("chunk")))
+    ((count,),) = (*rows_of(statement, placing.given(version.index) | {"chunking": version.chunking_id}),)
+    return int(count)
 
 
 def remove(job_ids: Several[int]) -> set[int]:

@@ -90,6 +90,23 @@ class IndexedCollection(models.Model):
         return f"{self.collection} in {self.index}"
 
 
+class CollectionMove(models.Model):
+    """A collection that is on its way into `index`: its versions are given the collection's chunks, too.
+
+    It is searched where it was until the live version there has all of them.
+    """
+
+    collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="move")
+    index = models.ForeignKey(Index, on_delete=models.CASCADE, related_name="moves")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.collection} to {self.index}"
+
+
 class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):
     def maintained(self) -> Self:
         """The versions that every new and changed chunk reaches."""

@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from kb.core.holding import held
 from kb.core.models import Collection
 from kb.documents import chunks
 from kb.documents.models import Chunking, Document
+from kb.indexes import placing
 from kb.indexes.models import CuttingJob, IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -24,18 +26,17 @@ logger = logging.getLogger(__name__)
 PORTION = 1000  # documents that one statement looks at
 FIRST = UUID(int=0)
 
-# Those with chunks of today's text in the chunking that serves, and none, or some of an older text, in the new one.
+# Those with chunks of today's text in another chunking, and none, or some of an older text, in the new one.
 ENQUEUE = """
 WITH portion AS MATERIALIZED (
     SELECT id, current_id, collection_id FROM documents_document WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 ), jobs AS (
     INSERT INTO indexes_cuttingjob (chunking_id, document_id, attempts, error)
     SELECT %(chunking)s, document.id, 0, '' FROM portion document
-    LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = document.collection_id
-    WHERE coalesce(placed.index_id, %(default)s) = %(index)s
+    WHERE {belongs}
         AND EXISTS (
             SELECT FROM documents_chunk old WHERE old.document_id = document.id
-                AND old.chunking_id = %(serving)s AND old.revision_id = document.current_id
+                AND old.chunking_id <> %(chunking)s AND old.revision_id = document.current_id
         )
         AND NOT EXISTS (
             SELECT FROM documents_chunk new WHERE new.document_id = document.id
@@ -66,17 +67,14 @@ def enqueue_portion(version: IndexVersion, after: UUID, most: int = PORTION) -> 
 
     Returns the last of them, None if there was none, and how many jobs were written.
     """
-    live = version.index.live_version
     given: dict[str, Any] = {
         "chunking": version.chunking_id,
-        "serving": live.chunking_id if live else None,
-        "default": version.index_id if version.index.is_default else None,
-        "index": version.index_id,
+        **placing.given(version.index),
         "after": after,
         "most": most,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ENQUEUE, given)
+        cursor.execute(ENQUEUE.format(belongs=placing.belongs("document")), given)
         last, count = cursor.fetchone()
     return last, int(count)
 
@@ -88,6 +86,11 @@ def waiting(version: IndexVersion) -> "QuerySet[CuttingJob]":
 
 def waits(version: IndexVersion) -> bool:
     return waiting(version).exists()
+
+
+def has_work(version: IndexVersion) -> bool:
+    """Whether a document waits that no living lease covers."""
+    return waiting(version).filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now())).exists()
 
 
 def cut_for(version: IndexVersion, seconds: float, stopping: Callable[[], object] = bool) -> bool:

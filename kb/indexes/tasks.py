@@ -27,11 +27,12 @@ from kb.indexes import (
     embedding_table,
     merging,
     rechunking,
+    relocating,
     reposting,
     settling,
 )
 from kb.indexes.building import Step
-from kb.indexes.models import IndexVersion
+from kb.indexes.models import CollectionMove, IndexVersion
 from kb.indexes.throttling import throttle
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ SECONDS_PER_TASK = 20
 SECONDS_PER_MERGE = 10
 # As long as a message may stay unseen, for whatever became of it, before another one is sent.
 WAKE_SECONDS = 30
+LEAVE_SECONDS = 60  # a search that looked up where a collection is may still come there
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
@@ -66,7 +68,7 @@ def embed_chunks_task(version_id: int) -> None:
 
 def wake_what_follows(version: IndexVersion) -> None:
     """The queue of a version is empty: a build goes on to its next step, and others have waited for what is live."""
-    if version.state == IndexVersion.State.BUILDING and not embedding_queue.has_work(version):
+    if version.state == IndexVersion.State.BUILDING and version.pk in building.idle():
         wake(build_version_task, version.pk, expires=WAKE_SECONDS)
     if version.state == IndexVersion.State.LIVE:
         for other in IndexVersion.objects.maintained().exclude(state=IndexVersion.State.LIVE):
@@ -82,23 +84,52 @@ def build_version_task(version_id: int) -> None:
         step = building.advance(version_id)
     if step is Step.AGAIN:
         wake(build_version_task, version_id)
-    elif step is Step.EMBED:
-        wake_embedding(version_id)
-    elif step is Step.CUT:
-        wake(cut_documents_task, version_id)
+    elif step is not Step.OVER:
+        wake_for(IndexVersion.objects.get(pk=version_id), step)
+
+
+def wake_for(version: IndexVersion, step: Step) -> None:
+    """Sends for what can be done now; what waits for another worker's lease to run out, a sweep sends for."""
+    if step is Step.EMBED and embedding_queue.has_work(version):
+        wake_embedding(version.pk)
+    if step is Step.CUT and rechunking.has_work(version):
+        wake(cut_documents_task, version.pk)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def build_move_task(move_id: int) -> None:
+    """The next step of a collection on its way into another index; a sweep sends it until it is there."""
+    move = CollectionMove.objects.select_related("index__live_version").filter(pk=move_id).first()
+    if move is None or move.index.live_version is None:
+        return
+    cutting, embedding_still = relocating.prepare(move)
+    for version in cutting:
+        wake_for(version, Step.CUT)
+    for version in embedding_still:
+        wake_for(version, Step.EMBED)
+    if not cutting and not embedding_still and (left := relocating.switch(move)) is not None:
+        wake(build_leaving_task, move.collection_id, left, countdown=LEAVE_SECONDS)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def build_leaving_task(collection_id: int, index_id: int) -> None:
+    """Deletes what an index still holds of a collection that left it, portion by portion."""
+    while not relocating.leave(collection_id, index_id):
+        pass
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
 def cut_documents_task(version_id: int) -> None:
-    """Cuts documents anew for a version that is built, for a while; a second task takes other documents."""
-    version = IndexVersion.objects.filter(pk=version_id, state=IndexVersion.State.BUILDING).first()
+    """Cuts documents anew for a version, for a while; a second task takes other documents."""
+    version = IndexVersion.objects.maintained().filter(pk=version_id).first()
     if version is None:
         return
     pace = throttle(version, stopping)
-    if not rechunking.cut_for(version, SECONDS_PER_TASK, pace):
+    if rechunking.cut_for(version, SECONDS_PER_TASK, pace):
+        if not pace.gave_way:
+            wake(cut_documents_task, version_id)
+    elif not rechunking.waits(version):
         wake(build_version_task, version_id)
-    elif not pace.gave_way:
-        wake(cut_documents_task, version_id)
 
 
 @shared_task(soft_time_limit=120, time_limit=180)
@@ -147,6 +178,8 @@ def sweep_embeddings_task() -> None:
             wake_embedding(version.pk, expires=2 * WAKE_SECONDS)
     for version_id in building.idle():
         wake(build_version_task, version_id, expires=WAKE_SECONDS)
+    for move_id in CollectionMove.objects.order_by("pk").values_list("pk", flat=True):
+        wake(build_move_task, move_id, expires=WAKE_SECONDS)
     settling.give_up_abandoned()
     settling.settle()
 

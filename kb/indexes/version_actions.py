@@ -13,7 +13,7 @@ from kb.core.problems import Problem
 from kb.core.waking import wake_on_commit
 from kb.documents.models import Chunking
 from kb.indexes import building, deriving, embedding_table, estimates, graph, lifecycle
-from kb.indexes.actions import chunking_with
+from kb.indexes.actions import chunking_with, current_chunking
 from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import Actor
 from kb.indexes.models import EmbeddingModel, Index, IndexTransition, IndexVersion, ValidationReport
@@ -79,10 +79,10 @@ def described(index: Index, wanted: Wanted) -> IndexVersion:
     """The version, not saved yet."""
     live = index.live_version
     model = wanted.model or (live.model if live else None)
-    chunking = live.chunking if live else None
+    chunking = live.chunking if live else current_chunking()
     if model is not None and wanted.chunk_tokens is not None:
         chunking = chunking_of(model, wanted.chunk_tokens)
-    if model is None or chunking is None:
+    if model is None:
         raise Problem("invalid", f"{index} has no live version yet: say with which model to build.", 422)
     same_model = live is not None and live.model_id == model.pk
     last = IndexVersion.objects.filter(index=index).aggregate(last=Max("number"))["last"] or 0

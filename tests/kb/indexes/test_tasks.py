@@ -1,17 +1,20 @@
 """One message stands for all that waits in a version; a sweep sends it again when it was lost."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection, transaction
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from kb.core.models import Collection
+from kb.documents.models import Chunking
 from kb.indexes import tasks
-from kb.indexes.models import EmbeddingJob, IndexVersion
+from kb.indexes.models import CuttingJob, EmbeddingJob, IndexVersion
 from tests.kb.indexes.rows import chunked
 from tests.kb.indexes.versions import another_space, beside, state_of
 
@@ -111,6 +114,32 @@ class TestBuilds:
         tasks.embed_chunks_task(made.pk)
         assert not EmbeddingJob.objects.exists()
         assert sent == [made.pk], "the next step of the build"
+
+    def test_what_another_worker_holds_or_failed_of_late_is_not_insisted_upon(
+        self, collection: Collection, made: IndexVersion, sent: list[int]
+    ) -> None:
+        chunked(made, collection, ["one"])
+        EmbeddingJob.objects.update(lease_until=timezone.now() + timedelta(seconds=60), attempts=1)
+        tasks.embed_chunks_task(made.pk)
+        tasks.build_version_task(made.pk)
+        tasks.sweep_embeddings_task()
+        assert sent == []
+
+    def test_a_document_that_another_worker_cuts_is_not_insisted_upon(
+        self, collection: Collection, made: IndexVersion, version: IndexVersion, sent: list[int]
+    ) -> None:
+        document = chunked(version, collection, ["one"])
+        tasks.embed_chunks_task(version.pk)
+        other = Chunking.objects.create(settings={"max_tokens": 60}, tokenizer_hash="t", analyser_hash="a")
+        IndexVersion.objects.filter(pk=made.pk).update(chunking=other)
+        until = timezone.now() + timedelta(seconds=60)
+        CuttingJob.objects.create(chunking=other, document=document, lease_until=until, attempts=1)
+        tasks.build_version_task(made.pk)
+        tasks.cut_documents_task(made.pk)
+        assert sent == []
+        CuttingJob.objects.update(lease_until=None)
+        tasks.build_version_task(made.pk)
+        assert sent == [made.pk]
 
     def test_the_repair_leaves_a_build_to_itself(
         self, collection: Collection, version: IndexVersion, made: IndexVersion

@@ -8,14 +8,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from kb.core.problems import Problem
-from kb.indexes import commands as indexes
+from kb.indexes import commands as versions
+from kb.indexes import index_commands as indexes
 from kb.indexes import model_commands as models
 from kb.quality import commands
 
 # Each adds its subcommands to the parser's. A subcommand sets the default `run`, a function that is called with
 # the options and with `say(value, text)`, which prints the value as JSON or the text; --json is there for all.
 # A version is named as kb.indexes.naming has it. A Problem becomes a sentence and an exit status of 1.
-REGISTRY: tuple[Callable[[Any], None], ...] = (indexes.add, models.add, commands.add)
+REGISTRY: tuple[Callable[[Any], None], ...] = (versions.add, indexes.add, models.add, commands.add)
 
 
 class Command(BaseCommand):
