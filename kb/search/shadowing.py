@@ -1,6 +1,7 @@
 """Runs a share of the queries on a version in shadow as well, after the reader has the answer, and compares."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from retrieval.threads import DaemonThreads
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 32  # what comes while so many wait is not compared: readers come first
+
+NICENESS = 10
 
 Ask = Callable[[IndexVersion], Hits]
 
@@ -44,9 +47,16 @@ def hand_over(work: Callable[[], None]) -> None:
         if len(_waiting) >= MOST_WAITING:
             logger.info("A query is not compared: %s others wait for it already", len(_waiting))
             return
-        future = _threads.submit(work)
+        future = _threads.submit(partial(aside, work))
         _waiting.add(future)
     future.add_done_callback(done)
+
+
+def aside(work: Callable[[], None]) -> None:
+    """In a thread that readers come before; on Linux each has a priority of its own."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
+    work()
 
 
 def done(future: "Future[None]") -> None:

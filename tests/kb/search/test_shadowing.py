@@ -1,6 +1,8 @@
 """Queries beside the reader's way: compared, bounded, and never in it."""
 
 import logging
+import os
+import threading
 from concurrent.futures import wait
 from threading import Event
 
@@ -14,7 +16,7 @@ from kb.indexes.models import Index, IndexVersion
 from kb.search import shadowing
 from kb.search.engine import Results, search
 from kb.search.models import Query, ShadowComparison
-from kb.search.shadowing import MOST_WAITING, per, took
+from kb.search.shadowing import MOST_WAITING, NICENESS, per, took
 from kb.search.tasks import steer_canaries_task
 from retrieval.ranking import unranked
 from tests.conftest import ingest
@@ -99,6 +101,14 @@ def test_what_waits_is_bounded() -> None:
     held.set()
     wait(waiting, 20)
     assert begun == list(range(MOST_WAITING - 1))
+
+
+def test_readers_come_before_comparisons() -> None:
+    mine, found = os.getpriority(os.PRIO_PROCESS, 0), []
+    shadowing.hand_over(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    wait(shadowing.waiting(), 20)
+    assert found == [max(mine, NICENESS)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
 
 
 def test_a_deleted_document_leaves_no_words_behind(alice: User, index: Index, papers: Collection) -> None:
