@@ -25,6 +25,7 @@ from kb.indexes.models import EmbeddingJob, IndexVersion
 logger = logging.getLogger(__name__)
 
 State = IndexVersion.State
+STEP_SECONDS = 60.0  # so soon a pause is noticed
 MOST_TOLD = 300  # characters of an error
 
 
@@ -54,7 +55,7 @@ class Phase:
     graph: float | None = None
 
 
-def advance(version_id: int, seconds: float = 20.0) -> Step:
+def advance(version_id: int, seconds: float = STEP_SECONDS) -> Step:
     """One step of the build, of about `seconds`, or as long as its index takes."""
     with alone(version_id) as mine:
         version = (

@@ -24,7 +24,12 @@ Storage = IndexVersion.Storage
 # From the most precise to the least; a bit version keeps half-precision numbers to rescore with.
 BITS = {Storage.VECTOR: 32, Storage.HALFVEC: 16, Storage.BIT: 16}
 
-NEXT = "SELECT chunk_id FROM {source} WHERE chunk_id > %(after)s ORDER BY chunk_id LIMIT %(most)s"
+# What is there already is passed over inside the database, so that going on costs little however much is done.
+NEXT = """
+SELECT source.chunk_id FROM {source} source WHERE source.chunk_id > %(after)s AND NOT EXISTS (
+    SELECT FROM {table} made WHERE made.chunk_id = source.chunk_id AND made.content_hash = source.content_hash
+) ORDER BY source.chunk_id LIMIT %(most)s
+"""
 
 # Jobs first, as workers do: whoever holds a chunk's job has its vector to himself.
 HELD_JOBS = """
@@ -82,13 +87,15 @@ def source_of(version: IndexVersion) -> IndexVersion | None:
 def derive_portion(
     version: IndexVersion, source: IndexVersion, after: int, most: int = PORTION
 ) -> int | None:
-    """Derives the vectors of the next chunks with ids greater than `after`; returns the last, None if there is none.
+    """Derives the next missing vectors, of chunks with ids greater than `after`.
 
-    A portion that is derived twice changes nothing. What the source has no right vector for is left out:
-    the queue makes it.
+    Returns the last of these, None if there was none. It may be cut short and called again. What the source
+    has no right vector for is left out: the queue makes it.
     """
     with connection.cursor() as cursor:
-        statement = sql.SQL(NEXT).format(source=sql.Identifier(source.table))
+        statement = sql.SQL(NEXT).format(
+            source=sql.Identifier(source.table), table=sql.Identifier(version.table)
+        )
         cursor.execute(statement, {"after": after, "most": most})
         chunks = [chunk for (chunk,) in cursor.fetchall()]
     if not chunks:

@@ -40,7 +40,7 @@ def maintained_for(collection_id: int) -> list[IndexVersion]:
     """
     placed = IndexedCollection.objects.filter(collection=collection_id).values("index")
     default = Index.objects.filter(is_default=True).values("pk")
-    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index")
+    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index", "derived_from")
     moving = CollectionMove.objects.filter(collection=collection_id).values("index")
     here = Q(index=Coalesce(placed[:1], default[:1])) | Q(index__in=moving)
     return list(versions.filter(here).order_by("pk"))
