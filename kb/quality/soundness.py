@@ -5,6 +5,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
+from kb.indexes import placing
 from kb.indexes.models import EmbeddingJob, IndexVersion
 from retrieval.validation import Rows, Vectors
 
@@ -12,14 +13,13 @@ from retrieval.validation import Rows, Vectors
 ROWS = """
 SELECT chunk.collection_id, count(*), count(*) FILTER (WHERE has.vector), count(*) FILTER (WHERE NOT has.vector AND has.job)
 FROM documents_chunk chunk
-LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id
 CROSS JOIN LATERAL (SELECT
     EXISTS (SELECT FROM {table} known WHERE known.chunk_id = chunk.id
         AND known.content_hash = sha256(%(prompt)s::bytea || chunk.rendered_hash)) AS vector,
     EXISTS (SELECT FROM indexes_embeddingjob job WHERE job.version_id = %(version)s AND job.chunk_id = chunk.id
         AND job.attempts < %(most_attempts)s) AS job
 ) has
-WHERE chunk.chunking_id = %(chunking)s AND coalesce(placed.index_id, %(default)s) = %(index)s
+WHERE chunk.chunking_id = %(chunking)s AND {belongs}
 GROUP BY chunk.collection_id ORDER BY chunk.collection_id
 """  # noqa: E501
 STRAYS = """
@@ -46,8 +46,7 @@ def rows(version: IndexVersion) -> tuple[Rows, ...]:
     given = {
         "version": version.pk,
         "chunking": version.chunking_id,
-        "default": version.index_id if version.index.is_default else None,
-        "index": version.index_id,
+        **placing.given(version.index),
         "prompt": version.model.document_prompt.encode(),
         "most_attempts": EmbeddingJob.MOST_ATTEMPTS,
     }
@@ -73,7 +72,9 @@ def vectors(version: IndexVersion) -> Vectors:
 def read(
     statement: str, version: IndexVersion, given: dict[str, Any], length: str = ""
 ) -> list[tuple[Any, ...]]:
-    composed = sql.SQL(statement).format(table=sql.Identifier(version.table), length=sql.SQL(length))
+    composed = sql.SQL(statement).format(
+        table=sql.Identifier(version.table), length=sql.SQL(length), belongs=sql.SQL(placing.belongs("chunk"))
+    )
     with connection.cursor() as cursor:
         cursor.execute(composed, given)
         found: list[tuple[Any, ...]] = cursor.fetchall()
