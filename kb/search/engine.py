@@ -49,9 +49,10 @@ _arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 class Results:
     """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
 
-    `empty_because` is "no_collections" or "no_documents" where nothing could be found at all. `notes` say
-    what could not be done, and why. `words` are those of the question, without its filters and exclusions,
-    as they were searched; `corrections` say which of them were typed otherwise.
+    `version` names what served it, one for each index. `empty_because` is "no_collections" or
+    "no_documents" where nothing could be found at all. `notes` say what could not be done, and why. `words`
+    are those of the question, without its filters and exclusions, as they were searched; `corrections` say
+    which of them were typed otherwise.
     """
 
     query: Query
@@ -166,7 +167,7 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         query,
         laid.passages,
         query.degraded,
-        str(query.version or ""),
+        ", ".join(str(each.version) for each in searched),
         "" if laid.passages else empty_because(collections),
         laid.rows,
         (*(note for each in searched for note in each.notes), *laid.notes),

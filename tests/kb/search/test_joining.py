@@ -54,6 +54,7 @@ def test_both_indexes_answer_one_question(alice: User) -> None:
     assert sorted(results.query.versions) == list(
         IndexVersion.objects.filter(state="live").order_by("pk").values_list("pk", flat=True)
     )
+    assert results.version == "Default v1, Sky v1"
     assert search(alice, "moon and tides").passages[0].title == "sky1"
     scores = [passage.score for passage in results.passages]
     assert scores == sorted(scores, reverse=True)

@@ -11,6 +11,7 @@ from django.db import connection
 
 from kb.core.models import Collection, User
 from kb.documents.actions import delete_document
+from kb.documents.models import Chunk, Chunking
 from kb.indexes import providers
 from kb.indexes.models import Index, IndexVersion
 from kb.search import shadowing
@@ -123,6 +124,24 @@ def test_documents_are_compared_where_texts_are_cut_differently() -> None:
     documents = {1: "a", 2: "a", 3: "b", 4: "c"}
     assert per(documents, {1: 0.9, 2: 0.8, 3: 0.7}) == {"a": 0.9, "b": 0.7}
     assert per({}, {1: 0.9}) == {1: 0.9}
+
+
+def test_versions_that_cut_differently_are_compared_by_documents(
+    alice: User, index: Index, papers: Collection
+) -> None:
+    live, query = index.live_version, search(alice, "bread").query
+    assert live is not None
+    other = Chunking.objects.create(settings={"most": 50}, tokenizer_hash="t", analyser_hash="a")
+    version = candidate(index, State.SHADOW, chunking=other)
+    old = Chunk.objects.order_by("pk")
+    for chunk in list(old):
+        chunk.pk, chunk.chunking = None, other
+        chunk.save(force_insert=True)
+    mine = list(old.filter(chunking=live.chunking).values_list("pk", flat=True))
+    theirs = list(old.filter(chunking=other).values_list("pk", flat=True))
+    found = shadowing.store(query, live, version, unranked(mine), unranked(theirs))
+    assert set(mine).isdisjoint(theirs)
+    assert (found.by_document, found.overlap, found.rbo) == (True, 1.0, pytest.approx(1.0))
 
 
 def test_the_time_is_that_of_the_slower_arm() -> None:
