@@ -20,6 +20,8 @@ from kb.documents import api as documents
 from kb.documents import api_sources as sources
 from kb.documents import api_work
 from kb.indexes import api as indexes
+from kb.indexes import api_versions
+from kb.quality import api as quality
 from kb.search import api as search
 
 DESCRIPTION = """\
@@ -103,4 +105,6 @@ api.add_router("", sources.router)
 api.add_router("", api_work.router)
 api.add_router("", search.router)
 api.add_router("", indexes.router)
+api.add_router("", quality.router)  # whose addresses the next one's last method would take for an action
+api.add_router("", api_versions.router)
 api.add_router("", core.account_router)

@@ -181,6 +181,9 @@ CELERY_TASK_ROUTES = {
     "kb.documents.tasks.parse_*": {"queue": "parse"},
     "kb.documents.tasks.fetch_*": {"queue": "fetch"},
     "kb.indexes.tasks.embed_*": {"queue": "embed"},
+    "kb.quality.tasks.validate_*": {"queue": "embed"},
+    "kb.indexes.tasks.build_*": {"queue": "fetch"},
+    "kb.indexes.tasks.cut_*": {"queue": "parse"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(KB_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
@@ -219,6 +222,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "end-versions": {
+        "task": "kb.indexes.tasks.end_versions_task",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "steer-canaries": {
+        "task": "kb.search.tasks.steer_canaries_task",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "repair-queue": {
         "task": "kb.indexes.tasks.repair_queue_task",
         "schedule": 300.0,
@@ -240,6 +253,13 @@ EMBED_BACKEND = environment.choice("EMBED_BACKEND", "auto", *map(str, BACKENDS))
 SEARCH_DEADLINE_MS = environment.number("SEARCH_DEADLINE_MS", 100, 120_000)
 EMBED_DEADLINE_MS = environment.number("EMBED_DEADLINE_MS", 10, 60_000)
 QUERY_VECTOR_HOURS = environment.number("QUERY_VECTOR_HOURS", 1, 8760)
+EMBEDDINGS_API_KEY = environment.text("EMBEDDINGS_API_KEY")
+EMBEDDINGS_TIMEOUT_SECONDS = environment.number("EMBEDDINGS_TIMEOUT_SECONDS", 1, 600)
+WATTS = environment.number("WATTS", 1, 100_000)
+INDEX_BUILD_PERCENT = environment.number("INDEX_BUILD_PERCENT", 1, 100)
+CANARY_STEP_HOURS = environment.number("CANARY_STEP_HOURS", 0, 8760)
+CANARY_STEP_QUERIES = environment.number("CANARY_STEP_QUERIES", 0)
+INDEX_SOAK_HOURS = environment.number("INDEX_SOAK_HOURS", 0, 8760)
 LLM_BASE_URL = environment.text("LLM_BASE_URL")
 LLM_MODEL = environment.text("LLM_MODEL")
 LLM_API_KEY = environment.text("LLM_API_KEY")

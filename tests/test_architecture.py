@@ -26,27 +26,37 @@ WORK = {
         "reading", "signals", "sources", "stages", "web", "writing",
     },
     "indexes": {
-        "arrays", "block_cache", "calibrating", "dense", "embedding", "embedding_queue", "embedding_table", "health",
-        "lexical", "lineage", "merging", "placing", "planning", "pools", "population", "progress", "providers",
-        "reposting", "settling",
+        "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
+        "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
+        "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
+        "relocating", "reposting", "settling", "throttling",
     },
     "search": {
-        "answers", "arranging", "async_bridge", "deadlines", "engine", "narrowing", "profiles", "query_vectors",
-        "redaction", "rendering", "snippets", "spelling", "timing", "warming",
+        "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",
+        "query_vectors", "redaction", "rendering", "rollout", "serving", "shadowing", "snippets", "spelling", "timing",
+        "warming",
     },
-    "quality": {"datasets", "declining", "evaluation", "progress", "scoring", "scratch", "tuning", "vector_cache"},
+    "quality": {
+        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",
+        "shadow_report",
+        "soundness", "timeline", "tuning", "validating", "vector_cache",
+    },
 }  # fmt: skip
 LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions", "source_actions"},
-    {"schemas", "forms"},
+    {"actions", "source_actions", "index_actions", "model_actions", "version_actions"},
+    {"schemas", "version_schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {
         "api",
         "api_sources",
+        "api_versions",
         "api_work",
+        "commands",
+        "index_commands",
+        "model_commands",
         "views",
         "admin",
         "management",

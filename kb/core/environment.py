@@ -73,6 +73,25 @@ VARIABLES = {
             "how long a question waits for its vector before its words alone are searched",
         ),
         Variable("QUERY_VECTOR_HOURS", "24", "how long the vector of a question is kept in the cache"),
+        Variable("EMBEDDINGS_API_KEY", "", "the key for embedding models behind an endpoint"),
+        Variable("EMBEDDINGS_TIMEOUT_SECONDS", "30", "how long to wait for one answer of such an endpoint"),
+        Variable(
+            "WATTS", "65", "what the machine draws at work, for the energy that a build is said to take"
+        ),
+        Variable(
+            "INDEX_BUILD_PERCENT", "60", "how much of an embedding worker's time a new index version takes"
+        ),
+        Variable(
+            "CANARY_STEP_HOURS", "24", "how long a canary keeps a share of the readers before it has more"
+        ),
+        Variable(
+            "CANARY_STEP_QUERIES",
+            "100",
+            "how many queries it and the live version answer at least in that time",
+        ),
+        Variable(
+            "INDEX_SOAK_HOURS", "72", "how long a retired index version is kept warm, to go back to at once"
+        ),
     )
 }
 

@@ -21,9 +21,11 @@ SECTIONS: dict[str, list[Link]] = {
     "Indexes": [
         ("Indexes", "stacks", "indexes_index"),
         ("Versions", "history", "indexes_indexversion"),
+        ("Life of versions", "timeline", "indexes_indexversion_life"),
         ("Embedding models", "neurology", "indexes_embeddingmodel"),
         ("Calibrations", "speed", "indexes_calibration"),
         ("Embedding queue", "pending_actions", "indexes_embeddingjob"),
+        ("Question sets", "quiz", "quality_questionset"),
     ],
     "Questions": [
         ("Queries", "search", "search_query"),
@@ -39,7 +41,10 @@ SECTIONS: dict[str, list[Link]] = {
         ("Workers", "monitor_heart", "core_heartbeat"),
     ],
 }
-SUPERUSERS_ONLY = {"core_user", "core_invitation", "core_auditentry", "search_query_timing"}
+SUPERUSERS_ONLY = {
+    "core_user", "core_invitation", "core_auditentry", "search_query_timing", "indexes_indexversion_life",
+    "quality_questionset",
+}  # fmt: skip
 
 
 def sidebar() -> dict[str, Any]:

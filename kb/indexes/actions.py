@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from django.db import transaction
+from django.utils import timezone
 
 from kb.core.auditing import record
 from kb.documents.models import Chunking
@@ -37,6 +38,7 @@ def first_version(index: Index) -> IndexVersion:
         chunking=current_chunking(),
         dimensions=model.dimensions,
         state=IndexVersion.State.LIVE,
+        built_at=timezone.now(),
     )
     IndexTransition.objects.create(
         version=version, after=version.state, reason="The first version of a new index"
@@ -67,8 +69,13 @@ def register(provider: str, card: ModelCard) -> EmbeddingModel:
 
 def current_chunking() -> Chunking:
     """The chunking that this release makes by default."""
+    return chunking_with(ChunkSettings())
+
+
+def chunking_with(settings: ChunkSettings) -> Chunking:
+    """The one with these settings, and this release's tokenizer and analyser."""
     chunking, _ = Chunking.objects.get_or_create(
-        settings={"chunker": VERSION, **asdict(ChunkSettings())},
+        settings={"chunker": VERSION, **asdict(settings)},
         tokenizer_hash=tokenizer_hash(),
         analyser_hash=analyser_hash(),
     )

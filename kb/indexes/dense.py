@@ -24,6 +24,12 @@ GRAPH = (
     "SELECT chunk_id, 1 - (vector <=> %(vector)s::real[]::{type}) FROM {table} "
     "WHERE collection_id = ANY(%(collections)s) ORDER BY vector <=> %(vector)s::real[]::{type} LIMIT {rows}"
 )
+# By bits, of which each candidate has one of each number; what comes is rescored with the numbers themselves.
+BITS = (
+    "SELECT chunk_id, 1 - (vector <=> %(vector)s::real[]::{type}) FROM {table} "
+    "WHERE collection_id = ANY(%(collections)s) ORDER BY binary_quantize(vector)::bit({dimensions}) "
+    "<~> binary_quantize(%(vector)s::real[]::{type})::bit({dimensions}) LIMIT {rows}"
+)
 AMONG = "AND chunk_id = ANY(%(chunks)s)"
 
 
@@ -62,12 +68,16 @@ class PostgresDense:
         return ranked
 
     def statement(self, plan: Plan, scope: Scope, k: int) -> sql.Composed:
-        graph = isinstance(plan, Graph)
-        return sql.SQL(GRAPH if graph else ONE_BY_ONE).format(
+        bits = self.version.storage == IndexVersion.Storage.BIT
+        template, rows = ONE_BY_ONE, k
+        if isinstance(plan, Graph):
+            template, rows = (BITS, planning.rescored(plan, k)) if bits else (GRAPH, plan.rows)
+        return sql.SQL(template).format(
             type=typed(self.version),
             table=sql.Identifier(self.version.table),
             among=sql.SQL("" if scope.chunks is None else AMONG),
-            rows=sql.Literal(plan.rows if isinstance(plan, Graph) else k),
+            dimensions=sql.Literal(self.version.dimensions),
+            rows=sql.Literal(rows),
         )
 
 

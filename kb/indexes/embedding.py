@@ -95,7 +95,7 @@ def embed_batch(
     """
     give_back = time.monotonic() + GIVE_BACK_SECONDS
     try:
-        embedder = embedder or providers.embedder(version.model)
+        embedder = embedder or providers.embedder_for(version)
         made = origin(embedder)
     except Exception as error:
         logger.exception("%s cannot be loaded", version.model)
@@ -255,7 +255,11 @@ def same_vectors(version: IndexVersion) -> list[IndexVersion]:
     """The other versions whose vectors of the same input are this version's, too."""
     return list(
         IndexVersion.objects.maintained()
-        .filter(model=version.model_id, dimensions=version.dimensions, storage=version.storage)
+        .filter(
+            model=version.model_id,
+            dimensions=version.dimensions,
+            storage__in=embedding_table.alike(version.storage),
+        )
         .exclude(pk=version.pk)
     )
 

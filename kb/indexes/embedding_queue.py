@@ -17,12 +17,14 @@ from django.utils import timezone
 from psycopg import sql
 
 from kb.documents.models import Chunk, Chunking, Document
+from kb.indexes import placing
 from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
 from retrieval.chunking import render
 
 logger = logging.getLogger(__name__)
 
 MOST = 512  # jobs in one lease
+PORTION = 5000  # chunks that one statement of the audit looks at
 
 # `NOT paused AND attempts < 5` is the condition of the index embedding_queue: else it would not be used.
 # No other index has this one's order: one that had would be taken while the queue is thought to be empty,
@@ -82,19 +84,26 @@ SELECT mine.document_id, count(*), count(jobs.chunk_id)
 FROM mine LEFT JOIN jobs ON jobs.chunk_id = mine.id GROUP BY mine.document_id
 """
 
+# A portion at a time, so that no transaction is long: of the next chunks, those that lack vector and job.
 ENQUEUE_MISSING = """
-INSERT INTO indexes_embeddingjob
-    (version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at)
-SELECT %(version)s, chunk.id, chunk.collection_id, chunk.tokens, document.paused, 0, '', now()
-FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id
-LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = chunk.collection_id
-WHERE chunk.chunking_id = %(chunking)s AND coalesce(placed.index_id, %(default)s) = %(index)s
-    AND NOT EXISTS (
-        SELECT FROM {table} known
-        WHERE known.chunk_id = chunk.id AND known.content_hash = sha256(%(prompt)s::bytea || chunk.rendered_hash)
-    )
-ON CONFLICT (version_id, chunk_id) DO NOTHING
+WITH portion AS MATERIALIZED (
+    SELECT id, document_id, collection_id, tokens, rendered_hash FROM documents_chunk
+    WHERE id > %(after)s AND chunking_id + 0 = %(chunking)s ORDER BY id LIMIT %(most)s
+), jobs AS (
+    INSERT INTO indexes_embeddingjob
+        (version_id, chunk_id, collection_id, tokens, paused, attempts, error, created_at)
+    SELECT %(version)s, chunk.id, chunk.collection_id, chunk.tokens, document.paused, 0, '', now()
+    FROM portion chunk JOIN documents_document document ON document.id = chunk.document_id
+    WHERE {belongs}
+        AND (SELECT known.content_hash FROM {table} known WHERE known.chunk_id = chunk.id)
+            IS DISTINCT FROM sha256(%(prompt)s::bytea || chunk.rendered_hash)
+    ORDER BY chunk.id
+    ON CONFLICT (version_id, chunk_id) DO NOTHING RETURNING 1
+)
+SELECT (SELECT max(id) FROM portion), (SELECT count(*) FROM jobs)
 """
+
+CHUNKS = "SELECT count(*) FROM documents_chunk chunk WHERE chunk.chunking_id = %(chunking)s AND {belongs}"
 
 LOCK = """
 SELECT id FROM indexes_embeddingjob WHERE id = ANY(%(jobs)s) ORDER BY id FOR UPDATE
@@ -218,17 +227,43 @@ def enqueue(version: IndexVersion, documents: Sequence[Document], chunking: Chun
 
 
 def enqueue_missing(version: IndexVersion) -> int:
-    """The audit: writes a job for every chunk without the right vector and without a job. Returns how many."""
+    """The audit: writes a job for every chunk without the right vector and without a job. Returns how many.
+
+    Portion by portion, in transactions of their own unless the caller has one.
+    """
+    after: int | None = 0
+    written = 0
+    while after is not None:
+        after, count = enqueue_portion(version, after)
+        written += count
+    return written
+
+
+def enqueue_portion(version: IndexVersion, after: int, most: int = PORTION) -> tuple[int | None, int]:
+    """The same for the next chunks with ids greater than `after`.
+
+    Returns the last of them, None if there was none, and how many jobs were written.
+    """
     given = {
         "version": version.pk,
         "chunking": version.chunking_id,
-        "default": version.index_id if version.index.is_default else None,
-        "index": version.index_id,
+        **placing.given(version.index),
         "prompt": version.model.document_prompt.encode(),
+        "after": after,
+        "most": most,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL(ENQUEUE_MISSING).format(table=sql.Identifier(version.table)), given)
-        return int(cursor.rowcount)
+    statement = sql.SQL(ENQUEUE_MISSING).format(
+        table=sql.Identifier(version.table), belongs=sql.SQL(placing.belongs("chunk"))
+    )
+    ((last, count),) = rows_of(statement, given)
+    return last, int(count)
+
+
+def chunks_of(version: IndexVersion) -> int:
+    """How many chunks there are for the version."""
+    statement = sql.SQL(CHUNKS).format(belongs=sql.SQL(placing.belongs("chunk")))
+    ((count,),) = (*rows_of(statement, placing.given(version.index) | {"chunking": version.chunking_id}),)
+    return int(count)
 
 
 def remove(job_ids: Several[int]) -> set[int]:

@@ -9,9 +9,11 @@ from django.db import connection, transaction
 from numpy.typing import NDArray
 from psycopg import sql
 
+from kb.indexes import graph
 from kb.indexes.models import IndexVersion
 
-OPERATORS = {"vector": "vector_cosine_ops", "halfvec": "halfvec_cosine_ops"}
+# The type of the column, by storage: a bit version is searched by bits and rescored with half-precision numbers.
+STORED = {"vector": "vector", "halfvec": "halfvec", "bit": "halfvec"}
 NUMBERS = {"vector": ">f4", "halfvec": ">f2"}
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
@@ -30,8 +32,11 @@ class Origin:
     number_format: str
 
 
-def create(version: IndexVersion) -> None:
-    """Makes the table with its HNSW index; there must be none of that name."""
+def create(version: IndexVersion, *, with_graph: bool = True) -> None:
+    """Makes the table, with its HNSW index unless that is to be built when all is loaded.
+
+    There must be none of that name.
+    """
     names = {"table": sql.Identifier(version.table), "type": typed(version)}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -51,28 +56,36 @@ def create(version: IndexVersion) -> None:
                 name=sql.Identifier(f"{version.table}_content"), **names
             )
         )
-        cursor.execute(
-            sql.SQL(
-                "CREATE INDEX {name} ON {table} USING hnsw (vector {operators}) "
-                "WITH (m = {m}, ef_construction = {ef})"
-            ).format(
-                name=sql.Identifier(f"{version.table}_hnsw"),
-                operators=sql.SQL(OPERATORS[version.storage]),
-                m=sql.Literal(version.hnsw_m),
-                ef=sql.Literal(version.hnsw_ef_construction),
-                **names,
-            )
-        )
+    if with_graph:
+        graph.create(version)
 
 
 def typed(version: IndexVersion) -> sql.Composed:
     """The column's type, such as halfvec(384)."""
-    return sql.SQL("{}({})").format(sql.SQL(version.storage), sql.Literal(version.dimensions))
+    return sql.SQL("{}({})").format(sql.SQL(STORED[version.storage]), sql.Literal(version.dimensions))
+
+
+def alike(storage: str) -> list[str]:
+    """The storages whose columns hold the same numbers as this one's."""
+    return [other for other in STORED if STORED[other] == STORED[storage]]
 
 
 def drop(version: IndexVersion) -> None:
+    """The table with its indexes; waits for whoever reads it."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(version.table)))
+
+
+def exists(version: IndexVersion) -> bool:
+    """Whether the table, or any index of its name, is there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+            "AND (relname = %(table)s OR starts_with(relname, %(table)s || '_')))",
+            {"table": version.table},
+        )
+        (found,) = cursor.fetchone()
+    return bool(found)
 
 
 def write(
@@ -97,7 +110,7 @@ def write(
             "FROM STDIN (FORMAT BINARY)"
         ).format(sql.Identifier(version.table))
         with cursor.copy(statement) as copy:
-            copy.write(copied(rows, vectors, NUMBERS[version.storage], constant))
+            copy.write(copied(rows, vectors, NUMBERS[STORED[version.storage]], constant))
 
 
 def copied(

@@ -79,6 +79,7 @@ class Vector:
     """The chunk in one index version; `outdated` means: made of other words or another prompt.
 
     `cosine` is how near vectors of this making are at least to those in float32, where that is known.
+    `derived_from` is the number of the version of whose vectors those of this one were computed, if any.
     """
 
     index: str
@@ -93,6 +94,7 @@ class Vector:
     cosine: float | None
     attempts: int
     error: str
+    derived_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def vector(chunk: Chunk, version: IndexVersion) -> Vector:
         cosine=cosine_of(made.backend, made.number_format, cosines(version.model)) if made else None,
         attempts=job.attempts if job else 0,
         error=job.error if job else "",
+        derived_from=version.derived_from.number if version.derived_from else None,
     )
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from kb.core.models import Collection
-from kb.documents.models import Chunk, Chunking
+from kb.documents.models import Chunk, Chunking, Document
 
 
 class EmbeddingModel(models.Model):
@@ -31,7 +31,14 @@ class EmbeddingModel(models.Model):
     licence = models.CharField(max_length=100, blank=True)
     base_url = models.URLField(blank=True)
     price_per_million_tokens = models.DecimalField(max_digits=10, decimal_places=4, null=True, blank=True)
-    training = models.JSONField(default=dict, blank=True)
+    asks_dimensions = models.BooleanField(
+        default=False, help_text="the endpoint is told how many dimensions are wanted"
+    )
+    training = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="training_set_sha256; matryoshka: the numbers of dimensions that stand alone",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -83,6 +90,23 @@ class IndexedCollection(models.Model):
         return f"{self.collection} in {self.index}"
 
 
+class CollectionMove(models.Model):
+    """A collection that is on its way into `index`: its versions are given the collection's chunks, too.
+
+    It is searched where it was until the live version there has all of them.
+    """
+
+    collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="move")
+    index = models.ForeignKey(Index, on_delete=models.CASCADE, related_name="moves")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.collection} to {self.index}"
+
+
 class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):
     def maintained(self) -> Self:
         """The versions that every new and changed chunk reaches."""
@@ -92,7 +116,8 @@ class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):
 class IndexVersion(models.Model):
     """One build of an index: a model, dimensions, storage, HNSW parameters and a chunking.
 
-    Its vectors are in a table of its own, `embedding_<id>`.
+    Its vectors are in a table of its own, `embedding_<id>`. With fewer dimensions than the model has, they
+    are its first ones, brought to unit length again. `state` is changed by kb.indexes.lifecycle alone.
     """
 
     class State(models.TextChoices):
@@ -124,12 +149,39 @@ class IndexVersion(models.Model):
     hnsw_ef_construction = models.PositiveSmallIntegerField(default=64)
     hnsw_ef_search = models.PositiveSmallIntegerField(default=100)
     state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
+    held = models.CharField(
+        max_length=12, choices=State, blank=True, help_text="the state that a paused one goes back to"
+    )
+    error = models.TextField(blank=True, help_text="why it failed")
+    canary_percent = models.PositiveSmallIntegerField(default=0, help_text="of the readers whom it serves")
+    shadow_share = models.FloatField(default=0.0, help_text="of the queries that it runs beside, from 0 to 1")
+    derived_from = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="derived",
+        help_text="the version whose stored vectors it is computed of",
+    )
+    started_at = models.DateTimeField(null=True, blank=True, help_text="when building began, or was resumed")
+    built_at = models.DateTimeField(
+        null=True, blank=True, help_text="when its HNSW index was there and valid"
+    )
+    drop_after = models.DateTimeField(null=True, blank=True, help_text="a retired one is kept until then")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = IndexVersionQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["index", "number"], name="one_version_number")]
+        constraints = [
+            models.UniqueConstraint(fields=["index", "number"], name="one_version_number"),
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(state="live"), name="one_live_version"
+            ),
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(state="canary"), name="one_canary_version"
+            ),
+        ]
         ordering = ["index", "-number"]
 
     def __str__(self) -> str:
@@ -157,6 +209,41 @@ class IndexTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.before} → {self.after}"
+
+
+class ValidationReport(models.Model):
+    """What was measured of a version, beside the one that served then, and whether it may go on.
+
+    A verdict of "fail" stands; whoever overrides it is named with the reason.
+    """
+
+    class Verdict(models.TextChoices):
+        PASS = "pass", "Passed"
+        FAIL = "fail", "Failed"
+
+    version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="reports")
+    against = models.ForeignKey(
+        IndexVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(default=timezone.now)
+    verdict = models.CharField(max_length=4, choices=Verdict)
+    reasons = models.JSONField(default=list, blank=True)
+    figures = models.JSONField(default=dict, blank=True)
+    overridden_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    override_reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.get_verdict_display()}"
+
+    @property
+    def lets_on(self) -> bool:
+        """Whether the version may leave validation: it passed, or somebody said why it may all the same."""
+        return self.verdict == self.Verdict.PASS or bool(self.override_reason)
 
 
 class EmbeddingJob(models.Model):
@@ -193,6 +280,25 @@ class EmbeddingJob(models.Model):
 
     def __str__(self) -> str:
         return f"Chunk {self.chunk_id} for {self.version_id}"
+
+
+class CuttingJob(models.Model):
+    """A document that is still to be cut by another chunking than the one it is searched by."""
+
+    LEASE = timedelta(seconds=120)
+    MOST_ATTEMPTS = 3
+
+    chunking = models.ForeignKey(Chunking, on_delete=models.CASCADE, related_name="cutting_jobs")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="cutting_jobs")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["chunking", "document"], name="one_cutting_job")]
+
+    def __str__(self) -> str:
+        return f"Document {self.document_id} for chunking {self.chunking_id}"
 
 
 class Calibration(models.Model):

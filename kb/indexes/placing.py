@@ -1,22 +1,59 @@
-"""Which index a collection is in."""
+"""Which index a collection is in, and which one it is on its way into."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 
+from django.db.models import Q
 from django.db.models.functions import Coalesce
 
-from kb.indexes.models import Index, IndexedCollection, IndexVersion
+from kb.indexes.models import CollectionMove, Index, IndexedCollection, IndexVersion
+
+# The condition, in SQL, that what has this collection_id belongs to an index: it is there, or on its way there.
+# Given are `index`, and `default`: the same if it is the default index, else NULL.
+BELONGS = """(
+    coalesce(
+        (SELECT placed.index_id FROM indexes_indexedcollection placed WHERE placed.collection_id = {0}.collection_id),
+        %(default)s
+    ) = %(index)s
+    OR EXISTS (
+        SELECT FROM indexes_collectionmove moving
+        WHERE moving.collection_id = {0}.collection_id AND moving.index_id = %(index)s
+    )
+)"""
+
+
+def belongs(table: str) -> str:
+    """The condition for rows of `table`, which has a column collection_id."""
+    return BELONGS.format(table)
+
+
+def given(index: Index) -> dict[str, int | None]:
+    """The parameters of the condition."""
+    return {"index": index.pk, "default": index.pk if index.is_default else None}
 
 
 def maintained_for(collection_id: int) -> list[IndexVersion]:
-    """The versions that the collection's changes reach, of its index or the default one, in one query.
+    """The versions that the collection's changes reach, in one query: of its index or the default one, and of the
+    one that it is on its way into.
 
     Each comes with its model, chunking and index. None before an index was made.
     """
     placed = IndexedCollection.objects.filter(collection=collection_id).values("index")
     default = Index.objects.filter(is_default=True).values("pk")
-    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index")
-    return list(versions.filter(index=Coalesce(placed[:1], default[:1])).order_by("pk"))
+    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index", "derived_from")
+    moving = CollectionMove.objects.filter(collection=collection_id).values("index")
+    here = Q(index=Coalesce(placed[:1], default[:1])) | Q(index__in=moving)
+    return list(versions.filter(here).order_by("pk"))
+
+
+def index_of(collection_id: int) -> int | None:
+    """The index that the collection is searched in; None before one was made."""
+    placed = (
+        IndexedCollection.objects.filter(collection=collection_id).values_list("index", flat=True).first()
+    )
+    if placed is not None:
+        return placed
+    return Index.objects.filter(is_default=True).values_list("pk", flat=True).first()
 
 
 def by_index(collection_ids: Iterable[int]) -> dict[Index, list[int]]:

@@ -13,6 +13,9 @@ MOST_VISITED = 20_000  # pgvector's default, where the sizes are not known
 # 200 had 0.963 and 0.997 of the ten nearest; near them either had all.
 SHORTEST = 200
 DEPTH = 2  # so many times as long as the result the list is at least: its end is the less certain part
+# Candidates by bits for each of those asked for. Of 20,000 vectors of 128 dimensions in clusters, 200 candidates
+# held the ten nearest of all, but only 0.81 of them where the question's own cluster was not to be seen.
+RESCORED, MOST_RESCORED = 40, 2000
 TIES = 16  # rows beyond those asked for: which of equal ones are given is for their ids to say
 
 
@@ -67,3 +70,8 @@ def blind(among: int | None, k: int, ef_search: int) -> Plan:
 def least(k: int, ef_search: int) -> int:
     """The length of the list where nothing is filtered; `ef_search` is what the index version wants at least."""
     return max(ef_search, DEPTH * k + TIES, SHORTEST)
+
+
+def rescored(graph: Graph, k: int) -> int:
+    """How many candidates a search by bits brings, to be rescored: bits tell them apart but roughly."""
+    return min(max(graph.rows, graph.ef_search, RESCORED * k), MOST_RESCORED)

@@ -4,17 +4,19 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from django.conf import settings
 from openai import OpenAI
 
 from kb.indexes import calibrating
-from kb.indexes.models import EmbeddingModel
+from kb.indexes.models import EmbeddingModel, IndexVersion
 from retrieval.embedders import DescribedEmbedder, ModelCard
 from retrieval.embedders.calibration import Choice
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
+from retrieval.embedders.truncated import Truncated
 
 LOOK_SECONDS = 30.0  # so soon a process takes up a calibration that another one made
 
@@ -37,13 +39,32 @@ def embedder(model: EmbeddingModel) -> DescribedEmbedder:
     if model.provider == EmbeddingModel.Provider.LOCAL:
         return local(model)
     with _making:
-        return _made(model.provider, model.name, model.dimensions, model.base_url)
+        return _made(Described(*(getattr(model, name) for name in Described._fields)))
+
+
+_cut: dict[tuple[int, int], Truncated] = {}
+
+
+def embedder_for(version: IndexVersion) -> DescribedEmbedder:
+    """The embedder of the version's own space: of fewer dimensions than the model has, where it wants those."""
+    made = embedder(version.model)
+    if version.dimensions == version.model.dimensions:
+        return made
+    key = version.model_id, version.dimensions
+    with _making:
+        # One instance, as what is known of an embedder's failures is kept by instance.
+        if key not in _cut or _cut[key].inner is not made:
+            _cut[key] = Truncated(made, version.dimensions)
+        return _cut[key]
 
 
 def local(model: EmbeddingModel) -> LocalEmbedder:
     """On the backend that was chosen. It is replaced when another one has been chosen since: who is at
     work with the old one ends in peace."""
-    key = (model.name, model.revision, model.weights_sha256, settings.EMBED_BACKEND)
+    key = (
+        model.name, model.revision, model.weights_sha256, model.query_prompt, model.document_prompt,
+        settings.EMBED_BACKEND,
+    )  # fmt: skip
     with _making:
         held = _held.get(key)
         if held and time.monotonic() - held.looked < LOOK_SECONDS:
@@ -59,7 +80,9 @@ def local(model: EmbeddingModel) -> LocalEmbedder:
 
 def identity(model: EmbeddingModel) -> str:
     """All that the numbers of a vector depend on beside the text, as far as known without loading the model."""
-    parts = [model.provider, model.name, model.revision, model.weights_sha256, model.base_url]
+    parts = [
+        model.provider, model.name, model.revision, model.weights_sha256, model.base_url, model.query_prompt,
+    ]  # fmt: skip
     if model.provider == EmbeddingModel.Provider.LOCAL:
         parts.append(str(local(model).backend))
     return " ".join(parts)
@@ -70,6 +93,8 @@ def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
         model.name,
         revision=model.revision,
         sha256=model.weights_sha256,
+        query_prompt=model.query_prompt,
+        document_prompt=model.document_prompt,
         backend=choice.backend,
         batch_size=choice.batch_size,
         threads=settings.EMBED_THREADS or None,
@@ -77,15 +102,46 @@ def loadable(model: EmbeddingModel, choice: Choice) -> LocalEmbedder:
     )
 
 
+class Described(NamedTuple):
+    """What an embedder that is not local depends on."""
+
+    provider: str
+    name: str
+    dimensions: int
+    base_url: str
+    query_prompt: str
+    document_prompt: str
+    asks_dimensions: bool
+
+
 @cache
-def _made(provider: str, name: str, dimensions: int, base_url: str) -> DescribedEmbedder:
-    match provider:
+def _made(model: Described) -> DescribedEmbedder:
+    match model.provider:
         case EmbeddingModel.Provider.HASHING:
-            return HashingEmbedder(dimensions)
+            return HashingEmbedder(model.dimensions)
         case EmbeddingModel.Provider.OPENAI:
-            client = OpenAI(base_url=base_url, api_key=settings.LLM_API_KEY or "none")
-            return OpenAIEmbedder(client, name, dimensions=dimensions)
-    raise ValueError(f"There is no provider {provider!r}")
+            return OpenAIEmbedder(
+                client(model.base_url),
+                model.name,
+                dimensions=model.dimensions if model.asks_dimensions else None,
+                expected=model.dimensions,
+                query_prompt=model.query_prompt,
+                document_prompt=model.document_prompt,
+            )
+    raise ValueError(f"There is no provider {model.provider!r}")
+
+
+def client(base_url: str) -> OpenAI:
+    """Of an embeddings endpoint, with its own key: that of the language model is for its own address alone.
+
+    It does not retry: the embedder does, as the endpoint says.
+    """
+    return OpenAI(
+        base_url=base_url,
+        api_key=settings.EMBEDDINGS_API_KEY or "none",
+        max_retries=0,
+        timeout=settings.EMBEDDINGS_TIMEOUT_SECONDS,
+    )
 
 
 def default_model() -> tuple[str, ModelCard]:

@@ -9,7 +9,7 @@ from kb.core.models import Collection
 from kb.documents.models import Chunking, Document
 from kb.documents.signals import NewChunk, chunkings_wanted, chunks_changed
 from kb.indexes import embedding_queue, lexical, settling
-from kb.indexes.placing import maintained_for
+from kb.indexes.placing import index_of, maintained_for
 from kb.indexes.tasks import wake_embedding_on_commit
 
 
@@ -34,13 +34,13 @@ def take_changed_chunks(
 ) -> None:
     """Writes postings of new chunks, and jobs for all that lack a vector; a trigger has removed those of old ones."""
     lexical.append(chunking.pk, collection_id, ((new.chunk.pk, new.terms) for new in added))
-    complete = {document.pk for document in documents}
+    complete, home = {document.pk for document in documents}, index_of(collection_id)
     for version in maintained_for(collection_id):
         if version.chunking_id != chunking.pk:
             continue
         queued = embedding_queue.enqueue(version, documents, chunking)
         waiting = {document for document, counts in queued.items() if counts.waiting}
-        if version.pk == version.index.live_version_id:
+        if version.index_id == home and version.pk == version.index.live_version_id:
             settling.begin(documents, queued)
             complete -= waiting
         if waiting:

@@ -126,6 +126,9 @@ class VectorOut(Schema):
     making: MakingOut | None
     attempts: int
     error: str
+    derived_from: int | None = Field(
+        description="The number of the version of whose vectors it was computed."
+    )
 
 
 class LineageOut(Schema):

@@ -5,17 +5,35 @@ documents come at once.
 """
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from celery import shared_task
 from celery.worker import state
 from django.core.cache import cache
-from django.db import transaction
+from django.db import ProgrammingError, connection, transaction
 from redis.exceptions import RedisError
 
+from kb.core.beating import EVERY_SECONDS, beat
 from kb.core.waking import wake
-from kb.indexes import calibrating, embedding, embedding_queue, merging, reposting, settling
-from kb.indexes.models import IndexVersion
+from kb.indexes import (
+    building,
+    calibrating,
+    dropping,
+    embedding,
+    embedding_queue,
+    embedding_table,
+    merging,
+    rechunking,
+    relocating,
+    reposting,
+    settling,
+)
+from kb.indexes.building import Step
+from kb.indexes.models import CollectionMove, IndexVersion
+from kb.indexes.throttling import throttle
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +41,7 @@ SECONDS_PER_TASK = 20
 SECONDS_PER_MERGE = 10
 # As long as a message may stay unseen, for whatever became of it, before another one is sent.
 WAKE_SECONDS = 30
+LEAVE_SECONDS = 60  # a search that looked up where a collection is may still come there
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
@@ -33,8 +52,115 @@ def embed_chunks_task(version_id: int) -> None:
     if version is None:
         return
     calibrating.ensure(version.model, stopping)
-    if embedding.embed_for(version, SECONDS_PER_TASK, stopping):
+    pace = throttle(version, stopping)
+    try:
+        more = embedding.embed_for(version, SECONDS_PER_TASK, pace)
+    except ProgrammingError:
+        if embedding_table.exists(version):
+            raise
+        logger.info("%s was dropped meanwhile", version)
+        return
+    if more and not pace.gave_way:
         wake_embedding(version_id)
+    elif not more:
+        wake_what_follows(version)
+
+
+def wake_what_follows(version: IndexVersion) -> None:
+    """The queue of a version is empty: a build goes on to its next step, and others have waited for what is live."""
+    if version.state == IndexVersion.State.BUILDING and version.pk in building.idle():
+        wake(build_version_task, version.pk, expires=WAKE_SECONDS)
+    if version.state == IndexVersion.State.LIVE:
+        for other in IndexVersion.objects.maintained().exclude(state=IndexVersion.State.LIVE):
+            if embedding_queue.has_work(other):
+                wake_embedding(other.pk)
+
+
+# Nobody computes here: it waits for the database, in a thread of the worker that waits for others, too.
+@shared_task(soft_time_limit=7000, time_limit=7100)
+def build_version_task(version_id: int) -> None:
+    """The next step of a build; a second task for the same version finds that the first is at it."""
+    with showing_life("fetch"):
+        step = building.advance(version_id)
+    if step is Step.AGAIN:
+        wake(build_version_task, version_id)
+    elif step is not Step.OVER:
+        wake_for(IndexVersion.objects.get(pk=version_id), step)
+
+
+def wake_for(version: IndexVersion, step: Step) -> None:
+    """Sends for what can be done now; what waits for another worker's lease to run out, a sweep sends for."""
+    if step is Step.EMBED and embedding_queue.has_work(version):
+        wake_embedding(version.pk)
+    if step is Step.CUT and rechunking.has_work(version):
+        wake(cut_documents_task, version.pk)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def build_move_task(move_id: int) -> None:
+    """The next step of a collection on its way into another index; a sweep sends it until it is there."""
+    move = CollectionMove.objects.select_related("index__live_version").filter(pk=move_id).first()
+    if move is None or move.index.live_version is None:
+        return
+    cutting, embedding_still = relocating.prepare(move)
+    for version in cutting:
+        wake_for(version, Step.CUT)
+    for version in embedding_still:
+        wake_for(version, Step.EMBED)
+    if not cutting and not embedding_still and (left := relocating.switch(move)) is not None:
+        wake(build_leaving_task, move.collection_id, left, countdown=LEAVE_SECONDS)
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def build_leaving_task(collection_id: int, index_id: int) -> None:
+    """Deletes what an index still holds of a collection that left it, portion by portion."""
+    while not relocating.leave(collection_id, index_id):
+        pass
+
+
+@shared_task(soft_time_limit=600, time_limit=660)
+def cut_documents_task(version_id: int) -> None:
+    """Cuts documents anew for a version, for a while; a second task takes other documents."""
+    version = IndexVersion.objects.maintained().filter(pk=version_id).first()
+    if version is None:
+        return
+    pace = throttle(version, stopping)
+    if rechunking.cut_for(version, SECONDS_PER_TASK, pace):
+        if not pace.gave_way:
+            wake(cut_documents_task, version_id)
+    elif not rechunking.waits(version):
+        wake(build_version_task, version_id)
+
+
+@shared_task(soft_time_limit=120, time_limit=180)
+def end_versions_task() -> None:
+    """Drops what was retired long enough ago, or cancelled."""
+    dropping.end_due()
+    dropping.drop_tables()
+    if dropping.forget_chunkings():
+        wake(end_versions_task, countdown=1)
+
+
+@contextmanager
+def showing_life(queue: str) -> Iterator[None]:
+    """While the block waits for the database, the queue's worker is seen to live."""
+    over = threading.Event()
+    beating = threading.Thread(target=beat_until, args=(over, queue), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+
+
+def beat_until(over: threading.Event, queue: str) -> None:
+    """In a thread of its own, with its own connection, which is opened at the first beat."""
+    try:
+        while not over.wait(EVERY_SECONDS):
+            beat(queue)
+    finally:
+        connection.close()
 
 
 def stopping() -> bool:
@@ -50,14 +176,19 @@ def sweep_embeddings_task() -> None:
     for version in IndexVersion.objects.maintained():
         if embedding_queue.has_work(version):
             wake_embedding(version.pk, expires=2 * WAKE_SECONDS)
+    for version_id in building.idle():
+        wake(build_version_task, version_id, expires=WAKE_SECONDS)
+    for move_id in CollectionMove.objects.order_by("pk").values_list("pk", flat=True):
+        wake(build_move_task, move_id, expires=WAKE_SECONDS)
     settling.give_up_abandoned()
     settling.settle()
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
 def repair_queue_task() -> None:
-    """Writes the jobs that are missing, whatever lost them."""
-    for version in IndexVersion.objects.maintained().select_related("index", "model"):
+    """Writes the jobs that are missing, whatever lost them. A build does so itself, after what it derives."""
+    maintained = IndexVersion.objects.maintained().exclude(state=IndexVersion.State.BUILDING)
+    for version in maintained.select_related("index", "model"):
         if embedding_queue.enqueue_missing(version):
             wake_embedding(version.pk)
 

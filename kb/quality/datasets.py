@@ -86,3 +86,14 @@ def demo_files() -> Iterator[tuple[str, str, bytes]]:
     for folder in ("handbook", "guide"):
         for path in sorted((DEMO / folder).iterdir()):
             yield f"{folder}/{path.name}", path.name, path.read_bytes()
+
+
+def demo_dataset() -> Dataset:
+    """The judged questions about the demo corpus, whose documents are named by their files; without the texts."""
+    answerable = [question for question in demo_questions() if question.documents]
+    return Dataset(
+        "Demo",
+        {},
+        {question.id: question.text for question in answerable},
+        {question.id: {Path(name).name: 1 for name in question.documents} for question in answerable},
+    )

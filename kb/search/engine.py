@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import psycopg
 from django.db import Error
@@ -16,12 +17,14 @@ from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
 from kb.indexes.placing import by_index
-from kb.search import deadlines
+from kb.search import deadlines, shadowing
 from kb.search.arranging import Arranged, arranged, within
+from kb.search.joining import Searched, joined, with_cosines
 from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import languages, listed, narrow
 from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
+from kb.search.serving import served
 from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
@@ -46,9 +49,10 @@ _arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 class Results:
     """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
 
-    `empty_because` is "no_collections" or "no_documents" where nothing could be found at all. `notes` say
-    what could not be done, and why. `words` are those of the question, without its filters and exclusions,
-    as they were searched; `corrections` say which of them were typed otherwise.
+    `version` names what served it, one for each index. `empty_because` is "no_collections" or
+    "no_documents" where nothing could be found at all. `notes` say what could not be done, and why. `words`
+    are those of the question, without its filters and exclusions, as they were searched; `corrections` say
+    which of them were typed otherwise.
     """
 
     query: Query
@@ -74,15 +78,6 @@ class Wanted:
     profile: RetrievalProfile
     explain: bool
     as_typed: bool
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What one index version brought back."""
-
-    version: IndexVersion
-    hits: Hits
-    notes: tuple[str, ...]
 
 
 @dataclass
@@ -156,13 +151,14 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     user = wanted.user if isinstance(wanted.user, User) else None
     query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
     collections = visible_collections(wanted.user, wanted.collections)
-    live = [(index.live_version, ids) for index, ids in by_index(collections).items() if index.live_version]
-    spelled = spelling_of(wanted, collections, [version.chunking_id for version, _ in live])
+    serving = served(by_index(collections), wanted.user)
+    spelled = spelling_of(wanted, collections, [each.version.chunking_id for each in serving])
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
-    searched = [by_version(wanted, version, ids) for version, ids in live]
+    searched = [by_version(wanted, each.version, each.collections) for each in serving]
     for each in searched:
         query.version = each.version
+        query.versions.append(each.version.pk)
         query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
         stages.add(each.hits.milliseconds)
     laid = laid_out(wanted, searched)
@@ -171,14 +167,17 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         query,
         laid.passages,
         query.degraded,
-        str(query.version or ""),
+        ", ".join(str(each.version) for each in searched),
         "" if laid.passages else empty_because(collections),
         laid.rows,
         (*(note for each in searched for note in each.notes), *laid.notes),
         wanted.question.words,
         spelled.changed,
     )
-    return finished(results, stages)
+    results = finished(results, stages)
+    for by, brought in zip(serving, searched, strict=True):
+        shadowing.follow(query, by, brought.hits, partial(hits_of, wanted, by.collections))
+    return results
 
 
 def empty_because(collections: Sequence[int]) -> str:
@@ -201,8 +200,8 @@ def spelling_of(wanted: Wanted, collections: Sequence[int], chunking_ids: Sequen
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
     """The passages for people, of the hits of all index versions together."""
-    hits = [each.hits for each in searched]
-    ranked = sorted((hit for each in hits for hit in each), key=lambda hit: (-hit.score, hit.chunk_id))
+    hits = joined(searched)
+    ranked = with_cosines(hits, searched)
     asked = wanted.kind == Query.Kind.ASK
     laid = arranged(wanted.user, wanted.question.words, ranked, wanted.profile, wanted.limit, join=not asked)
     passages = laid.passages
@@ -229,18 +228,23 @@ def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]
     """Each index is searched in its own space, by the version that is live now."""
     began = time.perf_counter()
     narrowed = narrow(wanted.question, collections, version.chunking_id)
-    spoken = languages(collections)
+    spoken, vector = languages(collections), None
     normalise = {"normalise": (time.perf_counter() - began) * 1000}
     if wanted.question.words:
-        question = QuestionEmbedder(version, providers.embedder(version.model))
+        question = QuestionEmbedder(version, providers.embedder_for(version))
         arms = retriever(version, wanted.profile, question, wanted.limit)
         with deadlines.arm():
             hits = arms.search(wanted.question.words, narrowed.scope, languages=spoken)
         hits = replace(hits, milliseconds=question.told_apart(hits.milliseconds))
+        vector = question.latest
     else:
         hits = unranked(listed(narrowed.scope, wanted.profile.candidates))
     hits = replace(hits, milliseconds={**normalise, **hits.milliseconds})
-    return Searched(version, hits, narrowed.notes)
+    return Searched(version, tuple(collections), hits, narrowed.notes, vector)
+
+
+def hits_of(wanted: Wanted, collections: Sequence[int], version: IndexVersion) -> Hits:
+    return by_version(wanted, version, collections).hits
 
 
 def retriever(
@@ -258,10 +262,9 @@ def retriever(
     )
 
 
-def explained(passages: Sequence[Passage], laid: Arranged, searched: Sequence[Hits]) -> tuple[Passage, ...]:
+def explained(passages: Sequence[Passage], laid: Arranged, hits: Hits) -> tuple[Passage, ...]:
     """The passages with the reasons for their places, which are those of their best chunks."""
-    chunks = [passage.chunk_id for passage in passages]
-    reasons = {chunk: reason for hits in searched for chunk, reason in explanations(hits, chunks).items()}
+    reasons = explanations(hits, [passage.chunk_id for passage in passages])
     return tuple(
         replace(
             passage,

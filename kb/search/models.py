@@ -137,6 +137,12 @@ class Query(models.Model):
     text = models.TextField()
     profile = models.ForeignKey(RetrievalProfile, null=True, on_delete=models.SET_NULL, related_name="+")
     version = models.ForeignKey(IndexVersion, null=True, on_delete=models.SET_NULL, related_name="+")
+    versions = ArrayField(
+        models.BigIntegerField(),
+        default=list,
+        blank=True,
+        help_text="all that served it, one for each index that its collections are in",
+    )
     results = models.PositiveIntegerField(default=0)
     degraded = models.TextField(blank=True, help_text="why one arm was missing, if one was")
     stages = models.JSONField(default=dict, help_text="milliseconds by stage")
@@ -230,3 +236,42 @@ class Interaction(models.Model):
 
     def __str__(self) -> str:
         return self.kind
+
+
+class ShadowComparison(models.Model):
+    """A query that also ran on a version in shadow: what the live one and the candidate found, chunks alone.
+
+    `live` and `candidate` are lists of [chunk id, fused score], best first; `by_document` says that the versions
+    cut texts differently, so that documents were compared. Texts are read when it is shown, by who may see them.
+    """
+
+    class Preference(models.TextChoices):
+        LIVE = "live", "The live version's are better"
+        CANDIDATE = "candidate", "The candidate's are better"
+        EQUAL = "equal", "Both are as good"
+
+    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="comparisons")
+    against = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="+")
+    version = models.ForeignKey(IndexVersion, on_delete=models.CASCADE, related_name="comparisons")
+    live = models.JSONField(default=list)
+    candidate = models.JSONField(default=list)
+    by_document = models.BooleanField(default=False)
+    overlap = models.FloatField(help_text="of the first ten, the share that both found")
+    rbo = models.FloatField("rank-biased overlap")
+    score_shift = models.FloatField(null=True, help_text="of what both found; none where that is nothing")
+    live_ms = models.FloatField()
+    candidate_ms = models.FloatField()
+    error = models.TextField(blank=True, help_text="what the candidate lacked, if it did")
+    preference = models.CharField(max_length=10, choices=Preference, blank=True)
+    judged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["version", "created_at"], name="shadow_course")]
+        constraints = [models.UniqueConstraint(fields=["query", "version"], name="one_shadow_comparison")]
+
+    def __str__(self) -> str:
+        return f"{self.query}: {self.against} and {self.version}"

@@ -152,12 +152,14 @@ def guard_of(embedder: Embedder) -> Guard:
 class QuestionEmbedder:
     """The embedder of one search: a vector from the cache, or one that the model makes within its deadline.
 
-    `milliseconds` has "cache" and, if the model was asked, "embed"; "embed" may have failed.
+    `milliseconds` has "cache" and, if the model was asked, "embed"; "embed" may have failed. `latest` is the
+    vector that it gave last.
     """
 
     version: IndexVersion
     embedder: Embedder
     milliseconds: dict[str, float] = field(default_factory=dict)
+    latest: Vector | None = None
 
     def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
         """As the protocol has it, for questions; EmbeddingError also where nothing came in time."""
@@ -172,11 +174,11 @@ class QuestionEmbedder:
     def vector(self, text: str) -> Vector:
         with self.timed("cache"):
             place = key(self.version, text)
-            known = shelf.get(place, self.version.dimensions)
-        if known is not None:
-            return known
-        with self.timed("embed"):
-            return self.made(place, text)
+            self.latest = shelf.get(place, self.version.dimensions)
+        if self.latest is None:
+            with self.timed("embed"):
+                self.latest = self.made(place, text)
+        return self.latest
 
     def made(self, place: str, text: str) -> Vector:
         guard, limits = guard_of(self.embedder), deadlines.limits()

@@ -1,40 +1,65 @@
-"""Loads the embedding model of the live index, and counts its vectors, before the first question has to wait for it."""
+"""Loads embedding models before a question has to wait for them: the live ones, then those that may serve next."""
 
 import logging
 import threading
+import time
+from collections.abc import Iterable
 
-from django.db import connection
+from django.db import Error, connection
 
 from kb.indexes import providers
-from kb.indexes.models import Index
+from kb.indexes.models import IndexVersion
 from kb.indexes.population import population
 
 logger = logging.getLogger(__name__)
 
+State = IndexVersion.State
 # The first page comes first: importing torch keeps a processor and the interpreter's lock for seconds.
 AFTER_SECONDS = 3.0
+LOOK_SECONDS = 10.0
+# What is validated can be promoted, what is retired gone back to, and both hold from the next query on.
+NEXT = (State.LIVE, State.CANARY, State.SHADOW, State.VALIDATING, State.RETIRED)
 
 
 def warm_soon() -> None:
-    """Warms up in a thread of its own, a moment from now; the process may end at any time."""
+    """Warms up in a thread of its own, a moment from now and whenever a version comes; the process may end any time."""
     timer = threading.Timer(AFTER_SECONDS, in_thread)
     timer.daemon = True
     timer.start()
 
 
 def in_thread() -> None:
+    warmed: set[int] = set()
+    while True:
+        look(warmed)
+        time.sleep(LOOK_SECONDS)
+
+
+def look(warmed: set[int]) -> None:
+    """Warms the versions that are not in `warmed` yet, and puts them there."""
     try:
-        warm()
+        found = IndexVersion.objects.filter(state__in=NEXT).exclude(pk__in=warmed)
+        ordered = sorted(found.select_related("model"), key=lambda version: NEXT.index(State(version.state)))
+    except Error as error:
+        logger.warning("Which models will be needed could not be looked up: %s", error)
+        return
     finally:
         connection.close()
+    for version in ordered:
+        load([version])
+        warmed.add(version.pk)
+    connection.close()
 
 
 def warm() -> None:
     """Embeds a word with the live model of each index. A failure is logged: the first question says it too."""
+    load(IndexVersion.objects.filter(state=State.LIVE).select_related("model"))
+
+
+def load(versions: Iterable[IndexVersion]) -> None:
     try:
-        for index in Index.objects.filter(live_version__isnull=False).select_related("live_version__model"):
-            if index.live_version is not None:
-                providers.embedder(index.live_version.model).embed(["warm"], "query")
-                population(index.live_version)
+        for version in versions:
+            providers.embedder_for(version).embed(["warm"], "query")
+            population(version)
     except Exception:
         logger.exception("The embedding model could not be loaded ahead of the first question")

@@ -1,18 +1,25 @@
 """Embeddings from any endpoint that speaks OpenAI's embeddings API."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import openai
 
 from retrieval.embedders import EmbeddingError, Kind, ModelCard, Vectors, checked_kind, unit
+from retrieval.embedders.retrying import Patience
+
+# A question is waited for: it is asked once more, and soon.
+HURRIED = Patience(attempts=2, first=0.2, longest=1.0)
 
 
 class OpenAIEmbedder:
-    """Sends texts in batches. The client's own errors (openai.OpenAIError) pass through.
+    """Sends texts in batches. The client's own errors (openai.OpenAIError) pass through, after the patience is over.
 
-    `dimensions` is asked of the endpoint where given, and every answer is checked against it; else
-    the first answer says how many there are. Raises EmbeddingError for an answer that does not fit.
+    `dimensions` is asked of the endpoint where given; every answer is checked against it, or against what
+    is `expected`; else the first answer says how many there are. Raises EmbeddingError for an answer that
+    does not fit. An endpoint that is busy is asked again as `patience` has it: the client should not retry
+    on its own.
     """
 
     def __init__(
@@ -25,17 +32,22 @@ class OpenAIEmbedder:
         document_prompt: str = "",
         max_tokens: int | None = None,
         licence: str = "",
+        expected: int | None = None,
         batch_size: int = 64,
+        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._name, self._asked = client, model, dimensions
-        self._dimensions = dimensions
+        self._dimensions = dimensions or expected
+        self._patience: Mapping[Kind, Patience] = {"query": HURRIED, "document": patience}
+        self._rest = rest
         self._prompts = {"query": query_prompt, "document": document_prompt}
         self._max_tokens, self._licence, self._batch_size = max_tokens, licence, batch_size
 
     def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
         prompt = self._prompts[checked_kind(kind)]
         batches = [
-            self._batch([prompt + text for text in texts[first : first + self._batch_size]])
+            self._patiently([prompt + text for text in texts[first : first + self._batch_size]], kind)
             for first in range(0, len(texts), self._batch_size)
         ]
         return np.concatenate([np.empty((0, self._dimensions or 0), np.float32), *batches])
@@ -57,6 +69,18 @@ class OpenAIEmbedder:
             number_format="float32",
             licence=self._licence,
         )
+
+    def _patiently(self, texts: list[str], kind: Kind) -> Vectors:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._batch(texts)
+            except openai.OpenAIError as error:
+                seconds = self._patience[kind].wait(attempt, error, time.time())
+                if seconds is None:
+                    raise
+            self._rest(seconds)
 
     def _batch(self, texts: list[str]) -> Vectors:
         # As numbers and not as base64, which not every compatible server knows.

@@ -8,6 +8,7 @@ from django.db import connection
 from kb.indexes.lineage import Making, vector_state
 from kb.indexes.models import EmbeddingJob, EmbeddingModel, IndexVersion
 from tests.conftest import ingest
+from tests.kb.indexes.versions import beside
 
 
 @pytest.fixture
@@ -87,3 +88,12 @@ def test_indexes(as_user, charlie, index):
 
 def test_indexes_need_an_account(as_user, index, problem):
     problem(as_user().get("/api/v1/indexes"), 401)
+
+
+def test_the_card_goes_across_versions(as_user, bob, chunk, index):
+    live = index.live_version
+    beside(live, "validating", derived_from=live)
+    first, second = as_user(bob).get(f"/api/v1/chunks/{chunk.pk}/lineage").json()["vectors"]
+    assert (first["version"], first["version_state"], first["derived_from"]) == (1, "live", None)
+    assert (second["version"], second["version_state"], second["derived_from"]) == (2, "validating", 1)
+    assert (first["state"], second["state"]) == ("embedded", "missing")

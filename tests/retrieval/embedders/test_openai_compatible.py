@@ -9,7 +9,7 @@ import numpy as np
 import openai
 import pytest
 
-from retrieval.embedders import EmbeddingError
+from retrieval.embedders import EmbeddingError, Kind
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
 from tests.contracts import EmbedderContract
@@ -31,9 +31,9 @@ def client(answer: Answer, requests: list[dict[str, Any]] | None = None) -> open
         if requests is not None:
             requests.append(body)
         usage = {"prompt_tokens": 1, "total_tokens": 1}
-        return httpx2.Response(
-            200, json={"object": "list", "model": body["model"], "data": answer(body), "usage": usage}
-        )
+        # Not as `json`: what an endpoint sends may be no valid JSON, such as NaN.
+        sent = {"object": "list", "model": body["model"], "data": answer(body), "usage": usage}
+        return httpx2.Response(200, content=json.dumps(sent), headers={"content-type": "application/json"})
 
     return openai.OpenAI(
         api_key="-",
@@ -104,3 +104,84 @@ def test_later_answers_must_have_the_dimensions_of_the_first() -> None:
 def test_vectors_have_unit_length() -> None:
     vectors = OpenAIEmbedder(client(lambda _: [row(0, 3, 4)]), "m").embed(["a"], "query")
     np.testing.assert_allclose(vectors, [[0.6, 0.8]], atol=1e-6)
+
+
+def test_what_is_expected_is_checked_and_not_asked_for() -> None:
+    requests: list[dict[str, Any]] = []
+    embedder = OpenAIEmbedder(client(hashed, requests), "m", expected=384)
+    assert embedder.embed(["a"], "document").shape == (1, 384)
+    assert "dimensions" not in requests[0]
+    with pytest.raises(EmbeddingError, match="384 dimensions came instead of 256"):
+        OpenAIEmbedder(client(hashed), "m", expected=256).embed(["a"], "document")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
+def test_numbers_that_are_none_are_refused(bad: float | None) -> None:
+    answer = [{"index": 0, "embedding": [1.0, bad], "object": "embedding"}]
+    with pytest.raises(EmbeddingError, match="not finite"):
+        OpenAIEmbedder(client(lambda _: answer), "m").embed(["a"], "document")
+
+
+class Busy:
+    """An endpoint that answers with these statuses and headers first; `rests` are the waits between."""
+
+    def __init__(self, *refusals: tuple[int, dict[str, str]]) -> None:
+        self.refusals, self.asked, self.rests = list(refusals), 0, list[float]()
+
+    def client(self) -> openai.OpenAI:
+        def respond(request: httpx2.Request) -> httpx2.Response:
+            self.asked += 1
+            if self.refusals:
+                status, headers = self.refusals.pop(0)
+                return httpx2.Response(status, headers=headers, json={"error": {"message": "busy"}})
+            body = json.loads(request.content)
+            usage = {"prompt_tokens": 1, "total_tokens": 1}
+            return httpx2.Response(
+                200, json={"object": "list", "model": "m", "data": hashed(body), "usage": usage}
+            )
+
+        return openai.OpenAI(
+            api_key="-",
+            base_url="http://endpoint.test/v1",
+            max_retries=0,
+            http_client=httpx2.Client(transport=httpx2.MockTransport(respond)),
+        )
+
+    def embed(self, kind: Kind = "document") -> int:
+        embedder = OpenAIEmbedder(self.client(), "m", rest=self.rests.append)
+        return len(embedder.embed(["a"], kind))
+
+
+def test_a_busy_endpoint_is_asked_again_when_it_says() -> None:
+    busy = Busy((429, {"retry-after": "3"}), (500, {}), (503, {"retry-after-ms": "1500"}))
+    assert (busy.embed(), busy.asked) == (1, 4)
+    first, second, third = busy.rests
+    assert 3 <= first <= 3.5
+    assert 0 <= second <= 1
+    assert 1.5 <= third <= 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asked"),
+    [
+        ((400, {}), 1),
+        ((401, {}), 1),
+        ((404, {}), 1),
+        ((429, {"retry-after": "3600"}), 1),
+        ((429, {}), 4),
+        ((500, {}), 4),
+    ],
+)
+def test_it_gives_up(refusal: tuple[int, dict[str, str]], asked: int) -> None:
+    busy = Busy(*[refusal] * 10)
+    with pytest.raises(openai.APIStatusError):
+        busy.embed()
+    assert busy.asked == asked
+
+
+def test_a_question_is_not_kept_waiting() -> None:
+    busy = Busy(*[(500, {})] * 10)
+    with pytest.raises(openai.InternalServerError):
+        busy.embed("query")
+    assert busy.asked == 2
+    assert sum(busy.rests) < 1

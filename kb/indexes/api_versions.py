@@ -1,0 +1,90 @@
+"""The life of index versions through the API: for administrators, who see what all collections hold together."""
+
+from collections.abc import Callable, Mapping
+
+from ninja import Router, Status
+
+from kb.core.authentication import MANAGE, Request, account
+from kb.core.models import User
+from kb.core.problems import Problem
+from kb.indexes import version_actions
+from kb.indexes.estimates import Estimate
+from kb.indexes.models import EmbeddingModel, IndexVersion
+from kb.indexes.naming import index_named, model_named, named
+from kb.indexes.version_actions import Wanted
+from kb.indexes.version_schemas import (
+    Action,
+    EstimateOut,
+    ModelsOut,
+    ReasonIn,
+    VersionDetailOut,
+    WantedIn,
+)
+
+router = Router(tags=["Index versions"])
+
+INDEX = "/indexes/{slug}"
+VERSION = INDEX + "/versions/{int:number}"
+ACTIONS: Mapping[str, Callable[[User, IndexVersion, str], IndexVersion]] = {
+    "pause": version_actions.pause,
+    "resume": version_actions.resume,
+    "cancel": version_actions.cancel,
+    "promote": version_actions.promote,
+    "retire": version_actions.retire,
+}
+
+
+def administrator(request: Request) -> User:
+    """The asker; a version's counts tell of all collections, so others are refused."""
+    user = account(request)
+    if not user.is_superuser:
+        raise Problem("forbidden", "Index versions are for administrators.", 403)
+    return user
+
+
+def wanted(given: WantedIn) -> Wanted:
+    fields = given.dict(exclude={"reason", "model"})
+    return Wanted(model=model_named(given.model) if given.model else None, **fields)
+
+
+@router.get("/models", auth=MANAGE, response=ModelsOut, operation_id="list_models")
+def list_models(request: Request) -> dict[str, list[EmbeddingModel]]:
+    """The embedding models that are registered."""
+    administrator(request)
+    return {"items": list(EmbeddingModel.objects.order_by("pk"))}
+
+
+@router.post(INDEX + "/versions", auth=MANAGE, response={201: VersionDetailOut}, operation_id="build_version")
+def build_version(request: Request, slug: str, given: WantedIn) -> Status[IndexVersion]:
+    """Begins a new version beside the one that serves."""
+    actor = administrator(request)
+    made = version_actions.build(actor, index_named(slug), wanted(given), given.reason)
+    return Status(201, named(f"{slug}/{made.number}"))
+
+
+@router.post(INDEX + "/estimate", auth=MANAGE, response=EstimateOut, operation_id="estimate_version")
+def estimate_version(request: Request, slug: str, given: WantedIn) -> Estimate:
+    """What building a version would take. Nothing is begun."""
+    administrator(request)
+    return version_actions.estimated(index_named(slug), wanted(given))
+
+
+@router.get(VERSION, auth=MANAGE, response=VersionDetailOut, operation_id="get_version")
+def get_version(request: Request, slug: str, number: int) -> IndexVersion:
+    """One version: how far it is, what it still takes, its history, and what may become of it."""
+    administrator(request)
+    return named(f"{slug}/{number}")
+
+
+@router.post(INDEX + "/rollback", auth=MANAGE, response=VersionDetailOut, operation_id="roll_back")
+def roll_back(request: Request, slug: str, given: ReasonIn) -> IndexVersion:
+    """Has the version serve again that came before the one that serves."""
+    moved = version_actions.rollback(administrator(request), index_named(slug), given.reason)
+    return named(f"{slug}/{moved.number}")
+
+
+@router.post(VERSION + "/{action}", auth=MANAGE, response=VersionDetailOut, operation_id="steer_version")
+def steer_version(request: Request, slug: str, number: int, action: Action, given: ReasonIn) -> IndexVersion:
+    """Pauses, resumes, cancels, promotes or retires (drops) a version; 409 where that is not possible now."""
+    ACTIONS[action](administrator(request), named(f"{slug}/{number}"), given.reason)
+    return named(f"{slug}/{number}")
