@@ -17,6 +17,7 @@ from django.utils import timezone
 from kb.core.holding import held
 from kb.core.models import Collection
 from kb.documents import chunks
+from kb.documents.chunks import Cut
 from kb.documents.models import Chunking, Document
 from kb.indexes import placing
 from kb.indexes.models import CuttingJob, IndexVersion
@@ -146,7 +147,7 @@ def rewritten(document: Document, chunking: Chunking) -> int | None:
         locked = same.first()
         if locked is None:
             return None
-        chunks.write(locked, revision, chunking, pieces)
+        chunks.write(locked.collection_id, chunking, [Cut(locked, revision, pieces)])
     return len(pieces)
 
 

@@ -117,7 +117,7 @@ class TestMeanwhile:
         gone = list(stocked.chunks.values_list("pk", flat=True))[:2]
         Chunk.objects.filter(pk__in=gone).delete()
         new = chunked(version, collection, ["quince", "medlar"])
-        embedding_queue.enqueue(made, new, made.chunking)
+        embedding_queue.enqueue(made, [new], made.chunking)
         assert advance(made.pk) is Step.EMBED
         embed_all(version, Counting(version))
         assert built(made).state == "validating"
