@@ -11,7 +11,7 @@ import pytest
 from kb.core.embedded import layout
 from tests.live import Site, until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DOCUMENTS, SENTENCES = 6, 1500
 LONG = 300.0  # seconds: a machine may be busy
