@@ -57,6 +57,8 @@ class Site:
             "PORT": str(self.port),
             # Nothing is measured while a test waits for it.
             "EMBED_BACKEND": "openvino-float32",
+            # It is the workers that tests wait for, beside other tests that leave them nothing over.
+            "WORKER_NICE": "0",
             **environment,
         }
         self.password = ""

@@ -80,7 +80,7 @@ def side_by_side(
 @contextmanager
 def site(folder: Path, **environment: str) -> Iterator[Site]:
     """A site of its own, whose database this process uses, too."""
-    running = Site(folder, EMBED_BACKEND="auto", **environment)
+    running = Site(folder, EMBED_BACKEND="auto", WORKER_NICE="10", **environment)
     running.start()
     os.environ |= {"KB_HOME": str(folder), "DJANGO_SETTINGS_MODULE": "kb.settings", "LOG_LEVEL": "ERROR"}
     try:
