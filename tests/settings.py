@@ -15,5 +15,6 @@ CELERY_BROKER_URL = "memory://localhost/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
 EMBEDDER = "hashing"
+WORKER_NICE = 0  # a worker within a test process would slow all that come after it down
 # WhiteNoise looks for the folder, and warnings are errors here.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405

@@ -98,10 +98,10 @@ def parse_claimed(documents: Sequence[Document], load: Load) -> None:
     What is not begun within `SECONDS_TOGETHER` is given back: somebody else may take it meanwhile.
     """
     until = time.monotonic() + SECONDS_TOGETHER
-    batch = Batch(load, documents)
     done: list[Parsed] = []
     begun = 0
     try:
+        batch = Batch(load, documents)
         for document in documents:
             if begun and time.monotonic() > until:
                 break

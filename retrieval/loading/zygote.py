@@ -86,8 +86,9 @@ class _Children:
 
     def answer(self, line: bytes, allowed: Limits, *, is_simple: bool) -> bytes:
         """The result of the request, or why there is none."""
+        may_read = self._child.since is None or (is_simple and self._is_young(allowed))
         # Somebody may have ended it while it waited: not for what it has not read yet.
-        if _has_ended(self._child) or not (is_simple and self._is_young(allowed)):
+        if _has_ended(self._child) or not may_read:
             self._replace()
         has_read, began = self._child.since is not None, time.monotonic()
         answer = self._asked(line, allowed)

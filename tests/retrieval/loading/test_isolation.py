@@ -45,8 +45,8 @@ def stuck(tmp_path: Path) -> Iterator[Callable[[IsolatedLoader], tuple[Future, i
     with ThreadPoolExecutor(1) as pool:
         held: list[int] = []
 
-        def start(loader: IsolatedLoader) -> tuple[Future, int]:
-            future = pool.submit(loader.load, path, "a.txt")
+        def start(loader: IsolatedLoader, name: str = "a.txt") -> tuple[Future, int]:
+            future = pool.submit(loader.load, path, name)
             held.append(os.open(path, os.O_WRONLY))  # returns once the child has opened it, too
             return future, only_child(loader.zygote_pid)
 
@@ -199,6 +199,18 @@ def test_what_a_native_parser_reads_has_a_child_of_its_own(loader, note, files, 
         loader.load(tmp_path / "stored", name)
         seen.append(child_of(loader))
     assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.pdf"])
+def test_the_child_that_was_forked_ahead_reads_the_next_document(loader, note, stuck, files, tmp_path, name):
+    (tmp_path / "stored").write_bytes(files[name])
+    loader.load(tmp_path / "stored", name)
+    ahead = child_of(loader)
+    future, reading = stuck(loader, name)
+    assert reading == ahead
+    os.kill(reading, signal.SIGKILL)
+    with pytest.raises(LoadError):
+        future.result()
 
 
 def test_after_a_document_that_cannot_be_read_there_is_a_new_child(loader, note, tmp_path):
