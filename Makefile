@@ -21,7 +21,7 @@ COMPILE := $(VENV_PYTHON) -m piptools compile --quiet --strip-extras --generate-
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	--constraint requirements/torch.txt
 
-.PHONY: help run install install-test test test-all test-faults check bench bench-ingest bench-search lock openapi clean chromium
+.PHONY: help run install install-test test test-all test-faults check bench bench-ingest bench-search bench-rebuild lock openapi clean chromium
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -92,6 +92,9 @@ bench-ingest: .venv/.bench  ## ingestion beside other pipelines, in one run of a
 
 bench-search: .venv/.bench  ## searching beside other engines, in one run of about half an hour
 	$(VENV_PYTHON) -m tests.benchmarks.search
+
+bench-rebuild: .venv/.bench  ## another model and back while people search, in one run of about a quarter of an hour
+	$(VENV_PYTHON) -m tests.benchmarks.rebuild
 
 lock: install-test  ## resolve the requirements again, after a change of pyproject.toml
 	$(PIP) install --quiet "pip-tools>=7.5"

@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 django = get_asgi_application()
 
 from kb.core.body_limit import BodyLimit  # noqa: E402
+from kb.core.lifespan import Lifespan  # noqa: E402
 from kb.search.warming import warm_soon  # noqa: E402
 
-application = BodyLimit(django)
-warm_soon()
+application = Lifespan(BodyLimit(django), warm_soon)

@@ -126,6 +126,7 @@ class PassageOut(Schema):
 class SearchOut(Schema):
     query_id: UUID
     profile: str = Field(description="The retrieval profile that was used, with its number.")
+    version: str = Field(description="Which version of each index served it.")
     words: str = Field(description="What was looked for, without what restricts it.")
     corrections: list[CorrectionOut] = Field(description="Words that no passage has, and what was meant.")
     passages: list[PassageOut] = Field(description="Best first.")

@@ -8,20 +8,15 @@ Haystack, and the embedding of one question. Times are milliseconds of this mach
 """
 
 import argparse
-import hashlib
-import http.client
 import json
 import os
 import platform
-import secrets
-import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +25,7 @@ import django
 from kb.core.embedded import layout
 from retrieval.beir import read_beir
 from retrieval.embedders.local import default_directory
+from tests.benchmarks.loads import READERS, Api, crowd, figures, milliseconds, open_loop, say, site
 from tests.live import Site
 from tests.places import ROOT, shared_data
 
@@ -37,27 +33,10 @@ RESULT = ROOT / "var" / "bench" / "search.json"
 SIZES = (10_000, 100_000, 300_000)
 DEPTH = 100  # candidates of each arm
 QUESTIONS = 60
-READERS = 16
 COLLECTIONS, VISIBLE = 1000, 900
 
 
-def say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 # Measuring ----------------------------------------------------------------------------------------
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)
-
-
-def figures(times: Sequence[float]) -> dict[str, float]:
-    """Percentiles of some times in milliseconds."""
-    cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99
-    return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2)}
 
 
 def side_by_side(
@@ -75,18 +54,6 @@ def side_by_side(
 
 
 # A site, filled -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def site(folder: Path, **environment: str) -> Iterator[Site]:
-    """A site of its own, whose database this process uses, too."""
-    running = Site(folder, EMBED_BACKEND="auto", WORKER_NICE="10", **environment)
-    running.start()
-    os.environ |= {"KB_HOME": str(folder), "DJANGO_SETTINGS_MODULE": "kb.settings", "LOG_LEVEL": "ERROR"}
-    try:
-        yield running
-    finally:
-        running.stop()
 
 
 class Made:
@@ -329,42 +296,6 @@ def both(made: Made) -> dict[str, Any]:
     }
 
 
-def crowd(search: Callable[[Any], object], questions: Sequence[Any]) -> tuple[list[float], float]:
-    """Each question from each of many readers at once: the time each waited, and the seconds in all."""
-    with ThreadPoolExecutor(READERS) as readers:
-        began = time.perf_counter()
-        asked = [
-            readers.submit(milliseconds, lambda q=q: search(q)) for _ in range(READERS) for q in questions
-        ]
-        return [each.result() for each in asked], time.perf_counter() - began
-
-
-class Api:
-    """Searches through the web server with the administrator's key, one connection for each thread."""
-
-    def __init__(self, running: Site) -> None:
-        self.secret = f"fn_{secrets.token_urlsafe(32)}"
-        self.port, self.threads = running.port, threading.local()
-        running.sql(
-            "INSERT INTO core_apikey (owner_id, name, prefix, hash, scopes, created_at) "
-            "SELECT id, 'benchmark', %s, %s, '{read}', now() FROM core_user WHERE username = 'admin'",
-            self.secret[:11],
-            hashlib.sha256(self.secret.encode()).hexdigest(),
-        )
-
-    def search(self, question: str) -> Any:
-        if not hasattr(self.threads, "connection"):
-            self.threads.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        body = json.dumps({"query": question})
-        head = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
-        self.threads.connection.request("POST", "/api/v1/search", body, head)
-        answer = self.threads.connection.getresponse()
-        found = json.loads(answer.read())
-        if answer.status != 200:
-            raise AssertionError(found)
-        return found
-
-
 def through_the_api(made: Made, api: Api) -> dict[str, Any]:
     """The same questions again and again, so that their vectors are cached."""
     questions = [" ".join(terms) for terms in made.questions()]
@@ -378,7 +309,11 @@ def while_putting_in(made: Made, api: Api, running: Site) -> dict[str, Any]:
     questions = [" ".join(terms) for terms in made.questions()]
     taken, seconds = crowd(api.search, questions)
     pause = seconds / len(taken) * 5
-    idle = open_loop(api, questions, pause, lambda: time.sleep(20))
+
+    def ask(number: int) -> object:
+        return api.search(questions[number % len(questions)])
+
+    idle = open_loop(ask, pause, lambda: time.sleep(20))
     folder = Path(tempfile.mkdtemp(dir=running.home))
     for number in range(50):
         text = " ".join(word for words in made.generator.batch(100).words() for word in words)
@@ -388,38 +323,8 @@ def while_putting_in(made: Made, api: Api, running: Site) -> dict[str, Any]:
     def put_in() -> None:
         watch(running, waits, lambda: running.manage("ingest", str(folder), "--wait", seconds=1800))
 
-    busy = open_loop(api, questions, pause, put_in)
+    busy = open_loop(ask, pause, put_in)
     return {"idle": figures(idle), "putting in": figures(busy), "locks waited for": len(waits)}
-
-
-def open_loop(
-    api: Api, questions: Sequence[str], pause: float, meanwhile: Callable[[], object]
-) -> list[float]:
-    """Searches begun every `pause` seconds, whether or not the ones before are done, while `meanwhile` goes on."""
-    over = threading.Event()
-
-    def work() -> None:
-        try:
-            meanwhile()
-        finally:
-            over.set()
-
-    with ThreadPoolExecutor(2 * READERS) as readers:
-        worker = readers.submit(work)
-        asked, due = [], time.perf_counter()
-        while not over.is_set():
-            question = questions[len(asked) % len(questions)]
-            asked.append(readers.submit(since, due, lambda question=question: api.search(question)))
-            due += pause
-            time.sleep(max(0.0, due - time.perf_counter()))
-        worker.result()
-        return [each.result() for each in asked]
-
-
-def since(due: float, work: Callable[[], object]) -> float:
-    """Milliseconds from when it was due: who waits in a queue waits, too."""
-    work()
-    return 1000 * (time.perf_counter() - due)
 
 
 def watch(running: Site, waits: list[str], work: Callable[[], object]) -> None:

@@ -57,4 +57,6 @@ def page(visitor: BrowserContext, live_site: Site) -> Page:
     opened.get_by_label("Password").fill(live_site.password)
     opened.get_by_role("button", name="Sign in").click()
     expect(opened.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    # What follows may need the page's scripts, which come after what is seen.
+    opened.wait_for_load_state()
     return opened

@@ -12,6 +12,7 @@ from kb.documents.actions import open_upload
 from kb.documents.models import Document
 from kb.documents.source_actions import add_source
 from kb.indexes.models import Calibration, EmbeddingJob
+from kb.quality.models import Question, QuestionSet
 from kb.search.answers import ask
 from kb.search.models import Interaction, Query, RetrievalProfile
 from retrieval.embedders.backends import TORCH
@@ -29,9 +30,10 @@ PAGES = {
     "documents_source", "documents_webpage", "indexes_embeddingmodel", "indexes_index",
     "indexes_indexversion", "indexes_calibration",
     "indexes_embeddingjob", "search_query", "search_answer", "search_retrievalprofile",
+    "quality_questionset", "quality_question",
 }  # fmt: skip
 ADDED_TO = {"core_user", "core_invitation", "core_collection", "core_apikey", "documents_document",
-            "search_retrievalprofile"}  # fmt: skip
+            "search_retrievalprofile", "quality_questionset", "quality_question"}  # fmt: skip
 
 
 @pytest.fixture
@@ -57,6 +59,8 @@ def filled(admin, alice, collection, index):
         number_format="float32", batch_size=8,
         measured=[to_json(Measurement(TORCH, {8: 20.0}, 1.0)) | {"verdict": "chosen"}],
     )  # fmt: skip
+    questions = QuestionSet.objects.create(index=index, name="Bees")
+    Question.objects.create(question_set=questions, text="What does the waggle dance tell?")
     answer = list(ask(alice, "What does the waggle dance tell?"))[-1].answer
     Interaction.objects.create(answer=answer, user=alice, kind="helpful")
     return document
@@ -101,6 +105,8 @@ def test_lists_can_be_searched_and_filtered(as_user, admin, filled):
         ("search_query", "q=waggle"),
         ("search_answer", "q=waggle"),
         ("core_auditentry", "q=bees"),
+        ("quality_questionset", "q=bees"),
+        ("quality_question", "q=waggle"),
     ]:
         response = client.get(reverse(f"admin:{name}_changelist") + "?" + query)
         assert response.context["cl"].result_count >= 1, name
