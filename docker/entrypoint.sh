@@ -6,7 +6,7 @@ role="${1:-web}"
 case "$role" in
 web)
     exec python -m uvicorn kb.asgi:application --host "$HOST" --port "$PORT" \
-        --timeout-graceful-shutdown 5 --no-access-log --lifespan off --no-server-header \
+        --timeout-graceful-shutdown 5 --no-access-log --lifespan on --no-server-header \
         --no-proxy-headers "$@"
     ;;
 worker-parse)

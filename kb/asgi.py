@@ -11,6 +11,7 @@ django = get_asgi_application()
 
 from kb.core.body_limit import BodyLimit  # noqa: E402
 from kb.core.lifespan import Lifespan  # noqa: E402
+from kb.core.pooling import keep_connections  # noqa: E402
 from kb.search.warming import warm_soon  # noqa: E402
 
-application = Lifespan(BodyLimit(django), warm_soon)
+application = Lifespan(BodyLimit(django), [keep_connections, warm_soon])

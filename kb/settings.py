@@ -83,6 +83,7 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(DATABASE_URL) if DATABASE_URL else layout.database(KB_HOME)
 }
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASE_POOL = environment.number("DATABASE_POOL", 0, 1000)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = environment.text("REDIS_URL")
 VALKEY = {

@@ -18,8 +18,8 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 WORK = {
     "core": {
         "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment", "health",
-        "holding", "lifespan", "middleware", "navigation", "pagination", "people", "preparing", "problem_json",
-        "problems", "supervising", "supervision", "waking",
+        "holding", "lifespan", "middleware", "navigation", "pagination", "people", "pooling", "preparing",
+        "problem_json", "problems", "supervising", "supervision", "waking",
     },
     "documents": {
         "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",

@@ -37,6 +37,9 @@ VARIABLES = {
         Variable("TIME_ZONE", "UTC", "the time zone of pages and logs"),
         Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"),
         Variable("DATABASE_URL", "", "a PostgreSQL with pgvector; default: the embedded one"),
+        Variable(
+            "DATABASE_POOL", "48", "connections that the web process keeps at most; 0: one for each request"
+        ),
         Variable("REDIS_URL", "", "a Redis or Valkey for broker and cache; default: the embedded one"),
         Variable("EMAIL_URL", "", "smtp://user:password@host:port; default: mails go to the log"),
         Variable("EMAIL_FROM", "footnote@localhost", "the sender of mails"),

@@ -1,6 +1,6 @@
 """What is begun when a server begins to serve, and not when somebody imports the application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kb.core.body_limit import Application, Receive, Scope, Send
 
@@ -8,16 +8,17 @@ from kb.core.body_limit import Application, Receive, Scope, Send
 class Lifespan:
     """An ASGI application around another one that answers the server's lifespan messages, which Django does not."""
 
-    def __init__(self, application: Application, begin: Callable[[], None]) -> None:
+    def __init__(self, application: Application, begin: Iterable[Callable[[], None]]) -> None:
         self.application = application
-        self.begin = begin
+        self.begin = tuple(begin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self.application(scope, receive, send)
             return
         await receive()
-        self.begin()
+        for step in self.begin:
+            step()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 Link: TypeAlias = tuple[str, str, str]
 """Title, icon (of Material Symbols), and `app_model` or, for another page than its list, `app_model_page`."""
@@ -58,8 +58,29 @@ def sidebar() -> dict[str, Any]:
 
 
 def item(title: str, icon: str, model: str) -> dict[str, Any]:
-    link = reverse_lazy(f"admin:{model}" if model.count("_") > 1 else f"admin:{model}_changelist")
-    return {"title": title, "icon": icon, "link": link, "permission": shown(model)}
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(page(model)),
+        "permission": shown(model),
+        "active": standing_in(model),
+    }
+
+
+def page(model: str) -> str:
+    """The name of its address."""
+    return f"admin:{model}" if model.count("_") > 1 else f"admin:{model}_changelist"
+
+
+def standing_in(model: str) -> Callable[[HttpRequest], bool]:
+    """Whether a page belongs to this entry: of all whose address its own begins with, to the longest."""
+
+    def stands(request: HttpRequest) -> bool:
+        addresses = {other: reverse(page(other)) for links in SECTIONS.values() for _, _, other in links}
+        above = [address for address in addresses.values() if request.path.startswith(address)]
+        return max(above, key=len, default=None) == addresses[model]
+
+    return stands
 
 
 def shown(model: str) -> Callable[[HttpRequest], bool]:

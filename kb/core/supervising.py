@@ -98,7 +98,7 @@ def valkey_child(home: Path) -> Child:
 def web_child(site: Site) -> Child:
     command = python(
         *("-m", "uvicorn", "kb.asgi:application", "--host", site.host, "--port", str(site.port)),
-        *("--timeout-graceful-shutdown", "5", "--no-access-log", "--lifespan", "off", "--no-server-header"),
+        *("--timeout-graceful-shutdown", "5", "--no-access-log", "--lifespan", "on", "--no-server-header"),
         # Or whoever connects from this machine names any address, and is never shut out for wrong passwords.
         "--no-proxy-headers",
     )

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from openai import OpenAI
 
 from kb.core.holding import held
@@ -60,6 +60,8 @@ def ask(user: Reader, text: str, collections: Sequence[str] | None = None) -> It
     """
     results = search(user, text, collections, limit=default_profile().passages, kind=Query.Kind.ASK)
     draft = Draft(results)
+    # A language model may take minutes, in which others have a use for the connection.
+    close_old_connections()
     yield Started(results)
     try:
         with closing(answering(results)) as events:

@@ -43,6 +43,12 @@ SELECT asked.term FROM unnest(%(terms)s::text[]) AS asked(term), LATERAL (
     WHERE block.term = asked.term AND block.segment_id = ANY({SEGMENTS}) LIMIT 1
 ) AS there
 """  # noqa: S608 (no text of anybody's)
+DELETED = """
+SELECT EXISTS (
+    SELECT FROM indexes_tombstone
+    WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s)
+)
+"""
 # So is each opening.
 NEAR = f"""
 SELECT DISTINCT term FROM unnest(%(openings)s::text[]) AS asked(opening), LATERAL (
@@ -134,12 +140,15 @@ class _Vocabulary:
         }
 
     def unknown(self, words: Mapping[str, Variants]) -> dict[str, Variants]:
-        """Those of the words none of whose terms is known."""
+        """Those of the words none of whose terms stands in a chunk that is there."""
         terms = {term for found in words.values() for term in found}
         if not terms:
             return {}
         with pools.transaction() as connected:
             known = self.known(connected, terms)
+            deleted = connected.execute(DELETED, self.place).fetchone()
+        if deleted == (True,):  # whose postings may still be there
+            known = set(self.standing(known))
         return {word: found for word, found in words.items() if not known & set(found)}
 
     def meant(self, unknown: Mapping[str, Variants]) -> dict[str, str]:
@@ -169,7 +178,8 @@ class _Vocabulary:
                 beside = {found for (found,) in rows}
             else:
                 beside = self.known(connected, edits(term)) if allowance(term) else set()
-            if found := nearest(term, beside):
+            # Itself is there only where the chunks that held it are gone.
+            if found := nearest(term, beside - set(terms)):
                 return found
         return []
 

@@ -25,14 +25,14 @@ async def inner(scope, receive, send) -> None:
 
 def test_it_begins_once_with_the_server() -> None:
     begun: list[int] = []
-    application = Lifespan(inner, lambda: begun.append(1))
+    application = Lifespan(inner, [lambda: begun.append(1), lambda: begun.append(2)])
     said = asyncio.run(serve(application, {"type": "lifespan"}))
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert begun == [1]
+    assert begun == [1, 2]
 
 
 def test_what_is_asked_goes_through_and_begins_nothing() -> None:
     begun: list[int] = []
-    application = Lifespan(inner, lambda: begun.append(1))
+    application = Lifespan(inner, [lambda: begun.append(1), lambda: begun.append(2)])
     assert asyncio.run(serve(application, {"type": "http"})) == ["inner http"]
     assert begun == []

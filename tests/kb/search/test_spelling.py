@@ -78,6 +78,16 @@ def test_nothing_is_suggested_from_what_was_deleted(
     assert not asked("retreival", collection).changed
 
 
+def test_a_word_that_was_deleted_is_no_longer_known(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    ingest(alice, collection, "a.txt", "The lantern shines on the harbour.")
+    misspelt = ingest(alice, collection, "b.txt", "The lantren is out.")
+    assert not asked("lantren", collection).changed
+    misspelt.delete()
+    assert asked("lantren", collection).changed == (Correction("lantren", "lantern"),)
+
+
 def test_words_of_every_language_are_corrected(alice: User, collection: Collection, index: Index) -> None:
     german = "Die Häuser der alten Stadt wurden von den Bürgern gebaut, und sie stehen noch heute am Fluss."
     ingest(alice, collection, "a.txt", german)

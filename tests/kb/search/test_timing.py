@@ -195,3 +195,21 @@ def test_the_page_is_for_whoever_may_see_all_queries(client_of, alice: User, adm
     sidebar = 'href="/admin/search/query/timing/"'
     assert sidebar not in client_of(alice).get("/admin/").content.decode()
     assert sidebar in client_of(admin).get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "entry"),
+    [
+        ("/admin/search/query/", "Queries"),
+        ("/admin/search/query/timing/", "Search times"),
+        ("/admin/indexes/indexversion/", "Versions"),
+        ("/admin/indexes/indexversion/life/", "Life of versions"),
+        ("/admin/", "Overview"),
+    ],
+)
+def test_the_sidebar_marks_the_one_entry_that_a_page_belongs_to(client_of, admin, path, entry):
+    context = client_of(admin).get(path).context
+    marked = [
+        item["title"] for group in context["sidebar_navigation"] for item in group["items"] if item["active"]
+    ]
+    assert marked == [entry]

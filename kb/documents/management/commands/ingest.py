@@ -141,9 +141,9 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report, ensure_ascii=False))
             return
         states = ", ".join(f"{count} {state}" for state, count in report["states"].items()) or "nothing new"
-        self.stdout.write(
-            f"{report['collection']}: {states}; {report['known']} were known, {report['skipped']} skipped."
-        )
+        refused = report["failures"] - report["states"].get("failed", 0)
+        left_out = f"{report['skipped']} skipped" + (f", {refused} refused" if refused else "")
+        self.stdout.write(f"{report['collection']}: {states}; {report['known']} were known, {left_out}.")
         for failure in report["failed"]:
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
         if report["failures"] > len(report["failed"]):
@@ -187,7 +187,8 @@ def chosen(actor: User, slug: str | None) -> Collection:
     if slug:
         raise Problem(
             "not_found",
-            f"There is no collection {slug!r} that {actor} may see: make it in the library first.",
+            f"There is no collection {slug!r} that {actor} may see: make it first, in the browser under Library, "
+            "or leave --collection out to use your own.",
             404,
         )
     return create_collection(actor, DEFAULT_NAME)

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--collection", action="append", metavar="SLUG", help="only there; may be repeated"
         )
-        parser.add_argument("--limit", type=int, default=10)
+        parser.add_argument(
+            "--limit", type=int, default=10, metavar="NUMBER", help="passages at most; default: 10"
+        )
         parser.add_argument("--profile", default="", metavar="NAME", help="a retrieval profile to try")
         parser.add_argument("--as-typed", action="store_true", help="correct no spelling")
         parser.add_argument("--explain", action="store_true", help="say why each passage stands there")
