@@ -1,5 +1,6 @@
 """The subcommands of `manage.py index` that measure a version and give it a part of the traffic."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,13 +12,16 @@ from kb.core.problems import Problem, not_found
 from kb.indexes.models import Index, IndexVersion, ValidationReport
 from kb.indexes.naming import named
 from kb.indexes.version_actions import override
-from kb.quality import actions
+from kb.quality import actions, shadow_report
 from kb.quality.datasets import demo_dataset
 from kb.quality.question_sets import Imported, import_beir
 from kb.quality.validating import validate
+from kb.search import rollout
 from retrieval.beir import DatasetError, read_beir
 from retrieval.rollout import STEPS
 
+State = IndexVersion.State
+LOOK_SECONDS = 1.0
 Options: TypeAlias = Mapping[str, Any]
 Say: TypeAlias = Callable[[Any, str], None]
 
@@ -35,9 +39,15 @@ def add(subparsers: Any) -> None:
     beside.add_argument(
         "--share", type=float, default=0.1, metavar="SHARE", help="over 0, up to 1; default: 0.1"
     )
+    beside.add_argument(
+        "--wait", type=int, default=0, metavar="QUERIES", help="until so many queries ran on both"
+    )
     beside.set_defaults(run=run_shadow)
     served = subparsers.add_parser("canary", help="serve a share of the readers by a version")
     served.add_argument("--percent", type=int, default=STEPS[0], choices=STEPS, help=f"default: {STEPS[0]}")
+    served.add_argument(
+        "--wait", action="store_true", help="until it may be promoted; status 1 if it went back"
+    )
     served.set_defaults(run=run_canary)
     for parser in (measured, beside, served):
         parser.add_argument("version", help="its number in the default index, or INDEX/NUMBER")
@@ -68,13 +78,28 @@ def run_validate(options: Options, say: Say) -> None:
 def run_shadow(options: Options, say: Say) -> None:
     actor = acting(options["username"])
     version = actions.shadow(actor, named(options["version"]), options["share"], options["reason"])
+    wanted = options["wait"]
+    stay(version, State.SHADOW, lambda: shadow_report.summary(version).count >= wanted)
     say(standing(version), f"{version} runs {version.shadow_share:.0%} of the queries, beside the readers.")
 
 
 def run_canary(options: Options, say: Say) -> None:
     actor = acting(options["username"])
     version = actions.canary(actor, named(options["version"]), options["percent"], options["reason"])
+    if options["wait"]:
+        stay(version, State.CANARY, lambda: rollout.measured(version).decision.action == "ready")
     say(standing(version), f"{version} serves {version.canary_percent} % of the readers.")
+
+
+def stay(version: IndexVersion, state: str, enough: Callable[[], bool]) -> None:
+    """Waits for `enough`, which is asked with the version as it is then; Problem once it is in another state."""
+    while not enough():
+        time.sleep(LOOK_SECONDS)
+        version.refresh_from_db()
+        if version.state != state:
+            raise Problem(
+                "moved", f"{version} is {version.get_state_display().lower()} now. {version.error}".strip()
+            )
 
 
 def run_questions(options: Options, say: Say) -> None:

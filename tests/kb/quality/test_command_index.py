@@ -1,18 +1,23 @@
 """`manage.py index validate|shadow|canary|questions`: what they print, what they refuse."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from kb.core.models import Collection, User
 from kb.documents.models import Document
+from kb.indexes import lifecycle
 from kb.indexes.models import Index, IndexVersion
+from kb.quality import commands
 from kb.quality.models import QuestionSet
+from kb.search.models import Query, ShadowComparison
 from tests.conftest import ingest
 from tests.kb.candidates import State, candidate
 
@@ -59,6 +64,54 @@ def test_a_version_that_fails_ends_with_status_1_and_can_be_overridden(version: 
     assert json.loads(out.getvalue())["verdict"] == "fail"
     assert told("validate", "2", "--override", "an empty one will do")["lets_on"]
     assert told("canary", "2")["canary_percent"] == 1
+
+
+def between_looks(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float]:
+    """Has this happen while a command waits for the first time; gives how long it waited each time."""
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 1:
+            happens()
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    return waited
+
+
+def test_shadow_waits_for_queries(version: IndexVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("validate", "2")
+
+    def asked() -> None:
+        query = Query.objects.create(kind="search", text="?")
+        ShadowComparison.objects.create(
+            query=query, version=version, against=version, overlap=1, rbo=1, live_ms=1, candidate_ms=1
+        )
+
+    waited = between_looks(monkeypatch, asked)
+    assert told("shadow", "2", "--wait", "1")["state"] == "shadow"
+    assert len(waited) == 1
+
+
+def test_canary_waits_until_it_may_be_promoted(
+    version: IndexVersion, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> None:
+    settings.CANARY_STEP_HOURS = settings.CANARY_STEP_QUERIES = 0
+    run("validate", "2")
+    waited = between_looks(
+        monkeypatch, lambda: IndexVersion.objects.filter(pk=version.pk).update(canary_percent=50)
+    )
+    assert told("canary", "2", "--wait")["canary_percent"] == 50
+    assert len(waited) == 1
+
+
+def test_waiting_ends_with_a_version_that_goes_back(
+    version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("validate", "2")
+    between_looks(monkeypatch, lambda: lifecycle.move(version.pk, State.FAILED, None, "It was too slow."))
+    with pytest.raises(CommandError, match=r"failed now\. It was too slow"):
+        run("canary", "2", "--wait")
 
 
 @pytest.mark.parametrize(
