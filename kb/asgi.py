@@ -10,8 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 django = get_asgi_application()
 
 from kb.core.body_limit import BodyLimit  # noqa: E402
-from kb.core.lifespan import Lifespan  # noqa: E402
+from kb.core.lifespan import Lifespan, collect_seldom  # noqa: E402
 from kb.core.pooling import keep_connections  # noqa: E402
 from kb.search.warming import warm_soon  # noqa: E402
 
-application = Lifespan(BodyLimit(django), [keep_connections, warm_soon])
+application = Lifespan(BodyLimit(django), [keep_connections, collect_seldom, warm_soon])

@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "kb.core.middleware.ContentSecurityPolicy",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "kb.core.middleware.in_one_thread",
 ]
 ROOT_URLCONF = "kb.urls"
 ASGI_APPLICATION = "kb.asgi.application"

@@ -22,33 +22,41 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     Texts repeat each other when they share at least `alike` of their shingles (Jaccard) and all their
     numbers: pages that differ in a year, a version or a price say different things.
     """
-    sketches = [sketch(text, alike) for text in texts]
+    words = [_WORD.findall(text.casefold()) for text in texts]
+    sketches: dict[int, Sketch] = {}
+
+    def sketched(place: int) -> Sketch:
+        if place not in sketches:
+            sketches[place] = sketch(words[place], alike)
+        return sketches[place]
+
     found: list[int] = []
-    for place, mine in enumerate(sketches):
-        earlier = (other for other in range(place) if found[other] == other)
-        found.append(next((other for other in earlier if _repeats(mine, sketches[other], alike)), place))
+    different: dict[frozenset[str], list[int]] = {}  # by their numbers: most texts need no sketch
+    for place, mine in enumerate(words):
+        earlier = different.setdefault(frozenset(filter(_DIGIT.search, mine)), [])
+        repeated = (other for other in earlier if _repeats(sketched(place), sketched(other), alike))
+        first = next(repeated, place)
+        if first == place:
+            earlier.append(place)
+        found.append(first)
     return found
 
 
 class Sketch(NamedTuple):
-    """A text's shingles, hashed, its numbers, and the least of its shingles, of which resembling texts share one."""
+    """A text's shingles, hashed, and the least of them, of which resembling texts share one."""
 
     shingles: frozenset[int]
-    numbers: frozenset[str]
     prefix: frozenset[int]
 
 
-def sketch(text: str, alike: float = ALIKE) -> Sketch:
-    folded = text.casefold()
-    words = _WORD.findall(folded)
-    numbers = frozenset(word for word in words if not word.isalpha() and _DIGIT.search(word))
-    if len(folded) > _LONG_WORDS * (len(words) + 1):
+def sketch(words: Sequence[str], alike: float = ALIKE) -> Sketch:
+    if sum(map(len, words)) > _LONG_WORDS * (len(words) + 1):
         words = list("".join(words))
     following = zip(*(words[at:] for at in range(SHINGLE)), strict=False)
     shingles = frozenset(map(hash, following)) or frozenset([hash(tuple(words))])
     # Who shares `alike` of these misses too few of them to miss all that come first in one order.
     least = sorted(shingles)[: len(shingles) - math.ceil(alike * len(shingles)) + 1]
-    return Sketch(shingles, numbers, frozenset(least))
+    return Sketch(shingles, frozenset(least))
 
 
 def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
@@ -58,6 +66,6 @@ def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def _repeats(one: Sketch, other: Sketch, alike: float) -> bool:
-    if one.prefix.isdisjoint(other.prefix) or one.numbers != other.numbers:
+    if one.prefix.isdisjoint(other.prefix):
         return False
     return resemblance(one.shingles, other.shingles) >= alike

@@ -1,5 +1,6 @@
 """What is begun when a server begins to serve, and not when somebody imports the application."""
 
+import gc
 from collections.abc import Callable, Iterable
 
 from kb.core.body_limit import Application, Receive, Scope, Send
@@ -22,3 +23,11 @@ class Lifespan:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def collect_seldom() -> None:
+    """Has the garbage collector leave alone what is loaded by now, and look at the rest seldom: a search makes tens of
+    thousands of objects, none of which is garbage in a cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)

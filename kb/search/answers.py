@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from kb.core.holding import held
 from kb.core.models import Collection, Reader
-from kb.documents.models import Document
+from kb.documents.models import Document, DocumentRevision
 from kb.documents.reading import page_at
 from kb.indexes import providers
 from kb.indexes.models import EmbeddingModel
@@ -108,12 +108,17 @@ class Draft:
         self.answer = Answer(query=results.query, state=Answer.State.CANCELLED, given=sorted(given))
         self.cited: list[Cited] = []
         self.closest: tuple[Passage, ...] = ()
+        self.pages: dict[int, list[Page]] = {}
 
     def placed(self, event: AnswerEvent) -> AnswerEvent:
         """A footnote with the page that its quote stands on: a chunk may run over several."""
         if not isinstance(event, Cited):
             return event
-        pages = [Page(*page) for page in self.results.sources[event.passage.chunk_id].revision.pages]
+        revision_id = self.results.sources[event.passage.chunk_id].revision_id
+        if revision_id not in self.pages:
+            found = DocumentRevision.objects.filter(pk=revision_id).values_list("pages", flat=True).first()
+            self.pages[revision_id] = [Page(*page) for page in found or []]
+        pages = self.pages[revision_id]
         return replace(event, passage=replace(event.passage, page=page_at(pages, event.start)))
 
     def take(self, event: AnswerEvent) -> None:

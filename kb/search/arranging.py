@@ -29,6 +29,11 @@ from retrieval.reranking import CrossEncoderReranker, NotReranked, Reranker
 NEIGHBOURS = 8  # chunks on either side that may belong to the section of a hit
 DIVERSE = 50  # hits among which variety is looked for
 
+# Of a chunk; a search has a use for nothing else, and reading it takes time.
+SHOWN = (
+    "document", "revision", "chunking", "collection", "ordinal", "start", "end", "text", "heading_path", "page",
+    "tokens", "document__title",
+)  # fmt: skip
 # One row for each span, in one statement; substr counts characters from 1.
 SPANS = """
 SELECT wanted.place, substr(revision.text, wanted.start + 1, wanted.stop - wanted.start)
@@ -67,10 +72,8 @@ class Shelf:
         """The hits whose rows are there: permission is checked once more, and what has gone is left out."""
         if missing := [hit.chunk_id for hit in hits if hit.chunk_id not in self.asked]:
             self.asked.update(missing)
-            rows = self.chunks().filter(pk__in=missing).select_related("document", "revision")
-            self.rows |= {
-                row.pk: row for row in rows.defer("revision__text", "revision__pages", "revision__headings")
-            }
+            rows = self.chunks().filter(pk__in=missing).select_related("document").only(*SHOWN)
+            self.rows |= {row.pk: row for row in rows}
         return [hit for hit in hits if hit.chunk_id in self.rows]
 
     def around(self, hits: Sequence[Hit]) -> list[Chunk]:
@@ -87,7 +90,7 @@ class Shelf:
         return list(self.chunks().filter(near).defer("text")) if hits else []
 
     def chunks(self) -> QuerySet[Chunk]:
-        return Chunk.objects.visible_to(self.reader)
+        return Chunk.objects.visible_to(self.reader).order_by()
 
 
 def arranged(

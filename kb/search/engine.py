@@ -16,15 +16,14 @@ from kb.indexes import pools, providers
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
-from kb.indexes.placing import by_index
 from kb.search import deadlines, shadowing
 from kb.search.arranging import Arranged, arranged, within
 from kb.search.joining import Searched, joined, with_cosines
 from kb.search.models import Query, RetrievalProfile
-from kb.search.narrowing import languages, listed, narrow
+from kb.search.narrowing import listed, narrow
 from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
-from kb.search.serving import served
+from kb.search.serving import Served, served
 from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
@@ -151,11 +150,11 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     user = wanted.user if isinstance(wanted.user, User) else None
     query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
     collections = visible_collections(wanted.user, wanted.collections)
-    serving = served(by_index(collections), wanted.user)
-    spelled = spelling_of(wanted, collections, [each.version.chunking_id for each in serving])
+    serving = served(collections, wanted.user)
+    spelled = spelling_of(wanted, serving)
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
-    searched = [by_version(wanted, each.version, each.collections) for each in serving]
+    searched = [by_version(wanted, each, each.version) for each in serving]
     for each in searched:
         query.version = each.version
         query.versions.append(each.version.pk)
@@ -176,7 +175,7 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     )
     results = finished(results, stages)
     for by, brought in zip(serving, searched, strict=True):
-        shadowing.follow(query, by, brought.hits, partial(hits_of, wanted, by.collections))
+        shadowing.follow(query, by, brought.hits, partial(hits_of, wanted, by))
     return results
 
 
@@ -186,13 +185,16 @@ def empty_because(collections: Sequence[int]) -> str:
     return "" if Document.objects.filter(collection__in=collections).exists() else "no_documents"
 
 
-def spelling_of(wanted: Wanted, collections: Sequence[int], chunking_ids: Sequence[int]) -> Corrections:
+def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
     """The question as it is to be searched. One that is to be answered stays as it was asked."""
     if wanted.as_typed or wanted.kind == Query.Kind.ASK:
         return Corrections(wanted.question)
     try:
+        collections = sorted(one for each in serving for one in each.collections)
+        languages = sorted({one for each in serving for one in each.languages})
         with deadlines.extra():
-            return corrected(wanted.question, collections, chunking_ids)
+            chunkings = [each.version.chunking_id for each in serving]
+            return corrected(wanted.question, collections, chunkings, languages)
     except (Error, psycopg.Error):
         logger.exception("A search does without correcting the spelling")
         return Corrections(wanted.question)
@@ -224,27 +226,26 @@ def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
     return sorted(chosen.values())
 
 
-def by_version(wanted: Wanted, version: IndexVersion, collections: Sequence[int]) -> Searched:
-    """Each index is searched in its own space, by the version that is live now."""
-    began = time.perf_counter()
-    narrowed = narrow(wanted.question, collections, version.chunking_id)
-    spoken, vector = languages(collections), None
+def by_version(wanted: Wanted, served: Served, version: IndexVersion) -> Searched:
+    """Each index is searched in its own space, by the version that serves, or by another one in its place."""
+    began, vector = time.perf_counter(), None
+    narrowed = narrow(wanted.question, served.collections, version.chunking_id, served.languages)
     normalise = {"normalise": (time.perf_counter() - began) * 1000}
     if wanted.question.words:
         question = QuestionEmbedder(version, providers.embedder_for(version))
         arms = retriever(version, wanted.profile, question, wanted.limit)
         with deadlines.arm():
-            hits = arms.search(wanted.question.words, narrowed.scope, languages=spoken)
+            hits = arms.search(wanted.question.words, narrowed.scope, languages=served.languages)
         hits = replace(hits, milliseconds=question.told_apart(hits.milliseconds))
         vector = question.latest
     else:
         hits = unranked(listed(narrowed.scope, wanted.profile.candidates))
     hits = replace(hits, milliseconds={**normalise, **hits.milliseconds})
-    return Searched(version, tuple(collections), hits, narrowed.notes, vector)
+    return Searched(version, tuple(served.collections), hits, narrowed.notes, vector)
 
 
-def hits_of(wanted: Wanted, collections: Sequence[int], version: IndexVersion) -> Hits:
-    return by_version(wanted, version, collections).hits
+def hits_of(wanted: Wanted, served: Served, version: IndexVersion) -> Hits:
+    return by_version(wanted, served, version).hits
 
 
 def retriever(

@@ -51,6 +51,8 @@ def joined(searched: Sequence[Searched]) -> Hits:
 
 def with_cosines(hits: Hits, searched: Sequence[Searched]) -> list[Hit]:
     """The hits, best first, with the dense scores that their own index gave them."""
+    if len(searched) <= 1:
+        return list(hits)
     cosines: dict[int, float] = {}
     for each in searched:
         cosines |= dict(zip(each.hits.dense.ids.tolist(), each.hits.dense.scores.tolist(), strict=True))

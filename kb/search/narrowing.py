@@ -70,12 +70,13 @@ class Narrowed:
     notes: tuple[str, ...] = ()
 
 
-def narrow(parsed: Parsed, collections: Sequence[int], chunking_id: int) -> Narrowed:
-    """The scope of a question among the chunks of one chunking; `collections` are those the reader may see."""
+def narrow(parsed: Parsed, collections: Sequence[int], chunking_id: int, spoken: Sequence[str]) -> Narrowed:
+    """The scope of a question among the chunks of one chunking; `collections` are those the reader may see, and
+    `spoken` their languages."""
     everything = Scope(tuple(collections))
     if not parsed.restricted:
         return Narrowed(everything)
-    narrowing = _Narrowing(everything, chunking_id, languages(collections))
+    narrowing = _Narrowing(everything, chunking_id, spoken)
     chunks = narrowing.chunks(parsed)
     return Narrowed(Scope(everything.collections, chunks), tuple(narrowing.notes))
 

@@ -1,51 +1,116 @@
 """Which version of an index serves a reader: the live one, or the canary those readers that it has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from django.db import connection
+
 from kb.core.models import Reader, User
-from kb.indexes.models import Index, IndexVersion
+from kb.indexes.models import IndexVersion
 from retrieval import rollout
+
+# What is searched and what may serve it, in one statement for each query. `stamp` is another one whenever a row of
+# the version, its model or its index was written.
+SERVING = """
+WITH home AS (
+    SELECT coalesce(placed.index_id, (SELECT id FROM indexes_index WHERE is_default)) AS index_id,
+        array_agg(asked.id ORDER BY asked.id) AS collections
+    FROM unnest(%s::bigint[]) AS asked(id)
+    LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = asked.id
+    GROUP BY 1
+)
+SELECT index.id, home.collections,
+    ARRAY(
+        SELECT DISTINCT language FROM documents_collectionlanguage
+        WHERE collection_id = ANY(home.collections) ORDER BY language
+    ) AS languages,
+    version.id, version.id = index.live_version_id,
+    concat_ws(' ', version.xmin, version.ctid, model.xmin, model.ctid, index.xmin, index.ctid) AS stamp
+FROM home
+JOIN indexes_index AS index ON index.id = home.index_id
+JOIN indexes_indexversion AS version ON version.index_id = index.id
+    AND (version.id = index.live_version_id OR version.state IN ('canary', 'shadow'))
+JOIN indexes_embeddingmodel AS model ON model.id = version.model_id
+ORDER BY index.id, version.id
+"""
+
+_known: dict[tuple[str, int], tuple[str, IndexVersion]] = {}
 
 
 @dataclass(frozen=True)
 class Served:
-    """What serves a reader in one index, in which collections; `beside` are the versions in shadow of it."""
+    """What serves a reader in one index, in which collections, and the `languages` of these; `beside` are the
+    versions in shadow of it.
+
+    The versions come with model and index; they are shared, and not to be changed.
+    """
 
     version: IndexVersion
     collections: list[int]
+    languages: tuple[str, ...] = ()
     beside: tuple[IndexVersion, ...] = ()
 
 
-def served(placed: Mapping[Index, list[int]], reader: Reader) -> list[Served]:
+@dataclass
+class _Choice:
+    """The versions of one index that serve or may serve."""
+
+    collections: list[int]
+    languages: tuple[str, ...]
+    live: IndexVersion | None = None
+    tried: tuple[IndexVersion, ...] = ()
+
+
+def served(collections: Sequence[int], reader: Reader) -> list[Served]:
     """For each index that has something live, read at this moment: a promotion holds from the next query on."""
-    tried = candidates(placed)
     found = []
-    for index, collections in placed.items():
-        version = serving(index, reader, tried)
-        if version is None:
+    for choice in choices(collections):
+        if choice.live is None:
             continue
-        shadows = [each for each in tried if in_shadow(each) and each.index_id == index.pk]
-        beside = tuple(shadows) if version.pk == index.live_version_id else ()
-        found.append(Served(version, collections, beside))
+        version = serving(choice.live, reader, choice.tried)
+        shadows = tuple(each for each in choice.tried if in_shadow(each))
+        beside = shadows if version is choice.live else ()
+        found.append(Served(version, choice.collections, choice.languages, beside))
     return found
 
 
-def candidates(indexes: Iterable[Index]) -> list[IndexVersion]:
-    """The versions that have a share of the readers or of the queries, each with its model and index."""
-    states = (IndexVersion.State.CANARY, IndexVersion.State.SHADOW)
-    versions = IndexVersion.objects.filter(index__in=list(indexes), state__in=states)
-    return list(versions.select_related("model", "index").order_by("pk"))
+def choices(collections: Sequence[int]) -> list[_Choice]:
+    """One for each index that holds some of the collections."""
+    with connection.cursor() as cursor:
+        cursor.execute(SERVING, [list(collections)])
+        rows = cursor.fetchall()
+    versions = read({version_id: stamp for *_, version_id, _, stamp in rows})
+    found: dict[int, _Choice] = {}
+    for index_id, held, languages, version_id, is_live, _ in rows:
+        choice = found.setdefault(index_id, _Choice(held, tuple(languages)))
+        if version_id not in versions:  # gone meanwhile
+            continue
+        if is_live:
+            choice.live = versions[version_id]
+        else:
+            choice.tried += (versions[version_id],)
+    return list(found.values())
 
 
-def serving(index: Index, reader: Reader, tried: Iterable[IndexVersion]) -> IndexVersion | None:
-    """The canary among `tried`, if it has this reader, else the live version; None where nothing is live."""
+def read(stamps: Mapping[int, str]) -> dict[int, IndexVersion]:
+    """The versions by id; those whose stamp is not the one that they were read under are read again."""
+    database = str(connection.settings_dict["NAME"])
+    known = {pk: _known.get((database, pk), ("", None)) for pk in stamps}
+    changed = [pk for pk, stamp in stamps.items() if known[pk][0] != stamp]
+    if changed:
+        for version in IndexVersion.objects.filter(pk__in=changed).select_related("model", "index"):
+            known[version.pk] = _known[database, version.pk] = (stamps[version.pk], version)
+    return {pk: version for pk, (_, version) in known.items() if version is not None}
+
+
+def serving(live: IndexVersion, reader: Reader, tried: Sequence[IndexVersion]) -> IndexVersion:
+    """The canary among `tried`, if it has this reader, else the live version."""
     who = known_as(reader)
     for version in tried:
-        canary = version.state == IndexVersion.State.CANARY and version.index_id == index.pk
+        canary = version.state == IndexVersion.State.CANARY
         if canary and who and rollout.serves(str(version.pk), who, version.canary_percent):
             return version
-    return index.live_version
+    return live
 
 
 def known_as(reader: Reader) -> str:

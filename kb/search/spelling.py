@@ -13,7 +13,6 @@ from psycopg import Connection
 
 from kb.indexes import pools
 from kb.indexes.lexical import PostgresLexical
-from kb.search.narrowing import languages
 from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
 from retrieval.protocols import Scope
 from retrieval.querying import Parsed, with_words
@@ -82,15 +81,16 @@ class Corrections:
     changed: tuple[Correction, ...] = ()
 
 
-def corrected(parsed: Parsed, collections: Sequence[int], chunking_ids: Sequence[int]) -> Corrections:
+def corrected(
+    parsed: Parsed, collections: Sequence[int], chunking_ids: Sequence[int], spoken: Sequence[str]
+) -> Corrections:
     """The question with each word that no visible chunk holds replaced by the nearest that one does.
 
-    `chunking_ids` are those that the collections are searched by. Words of phrases, numbers, names with
-    signs or digits in them, and scripts without spaces are left as they are.
+    `chunking_ids` are those that the collections are searched by, `spoken` are their languages. Words of
+    phrases, numbers, names with signs or digits in them, and scripts without spaces are left as they are.
     """
     if not collections or not chunking_ids:
         return Corrections(parsed)
-    spoken = languages(collections)
     terms = {word: found[0] for word in _candidates(parsed) if len(found := variants(word, spoken)) == 1}
     vocabulary = _Vocabulary(tuple(collections), tuple(chunking_ids))
     unknown = vocabulary.unknown(terms)

@@ -1,8 +1,9 @@
 """What begins with the server, begins with it alone."""
 
 import asyncio
+import gc
 
-from kb.core.lifespan import Lifespan
+from kb.core.lifespan import Lifespan, collect_seldom
 
 
 async def serve(application: Lifespan, scope: dict[str, object]) -> list[str]:
@@ -36,3 +37,15 @@ def test_what_is_asked_goes_through_and_begins_nothing() -> None:
     application = Lifespan(inner, [lambda: begun.append(1), lambda: begun.append(2)])
     assert asyncio.run(serve(application, {"type": "http"})) == ["inner http"]
     assert begun == []
+
+
+def test_the_collector_looks_seldom_but_does() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] > 10 * before[0]
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

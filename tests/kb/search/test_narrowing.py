@@ -9,7 +9,7 @@ from kb.core.models import Collection, User
 from kb.documents.models import Chunk, Document
 from kb.indexes.models import Index
 from kb.search import narrowing
-from kb.search.narrowing import Narrowed, listed, narrow
+from kb.search.narrowing import Narrowed, languages, listed, narrow
 from retrieval.querying import parse
 from tests.conftest import ingest
 
@@ -29,7 +29,8 @@ def library(alice: User, collection: Collection, index: Index) -> dict[str, Docu
 
 
 def narrowed(question: str, *collections: Collection) -> Narrowed:
-    return narrow(parse(question), [each.pk for each in collections], Chunk.objects.all()[0].chunking_id)
+    scope = [each.pk for each in collections]
+    return narrow(parse(question), scope, Chunk.objects.all()[0].chunking_id, languages(scope))
 
 
 def names(question: str, *collections: Collection) -> set[str]:

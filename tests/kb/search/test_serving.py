@@ -7,7 +7,7 @@ from kb.core.models import Collection, User
 from kb.indexes.models import Index, IndexVersion
 from kb.search.engine import search
 from kb.search.models import Query
-from kb.search.serving import candidates, served, serving
+from kb.search.serving import served
 from tests.conftest import ingest
 from tests.kb.candidates import State, candidate
 
@@ -26,8 +26,10 @@ def turn(version: IndexVersion, percent: int, state: str = State.CANARY) -> None
 
 
 def of(index: Index, reader: User | AnonymousUser) -> IndexVersion | None:
-    index.refresh_from_db()
-    return serving(index, reader, candidates([index]))
+    """What serves the reader in a collection of the default index."""
+    assert index.is_default
+    [found] = served([0], reader)
+    return found.version
 
 
 def test_a_canary_has_its_share_of_the_readers(index: Index, papers: Collection) -> None:
@@ -80,17 +82,17 @@ def test_a_promotion_holds_from_the_next_query_on(alice: User, index: Index, pap
 
 
 def test_an_index_without_a_live_version_serves_nobody(index: Index, alice: User) -> None:
+    assert served([1], alice)
     Index.objects.update(live_version=None)
-    index.refresh_from_db()
-    assert served({index: [1]}, alice) == []
+    assert served([1], alice) == []
 
 
 def test_a_canary_reader_is_not_compared_with_a_version_in_shadow(
     index: Index, alice: User, papers: Collection
 ) -> None:
     shadow = candidate(index, State.SHADOW, shadow_share=1.0)
-    [by_live] = served({index: [papers.pk]}, alice)
+    [by_live] = served([papers.pk], alice)
     assert by_live.beside == (shadow,)
     canary = candidate(index, State.CANARY, canary_percent=100, number=3, dimensions=32)
-    [by_canary] = served({index: [papers.pk]}, alice)
+    [by_canary] = served([papers.pk], alice)
     assert (by_canary.version, by_canary.beside) == (canary, ())

@@ -9,6 +9,7 @@ from kb.core.models import Collection, User
 from kb.documents.models import Chunk
 from kb.indexes.lexical import append
 from kb.indexes.models import Index
+from kb.search.narrowing import languages
 from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.querying import parse
 from tests.conftest import ingest
@@ -20,7 +21,8 @@ TEXT = "Retrieval finds passages. Retrieval of vectors needs an index. Photosynt
 
 def asked(question: str, *collections: Collection) -> Corrections:
     chunkings = Chunk.objects.values_list("chunking", flat=True).distinct().order_by()
-    return corrected(parse(question), [each.pk for each in collections], list(chunkings))
+    scope = [each.pk for each in collections]
+    return corrected(parse(question), scope, list(chunkings), languages(scope))
 
 
 def test_nearest_words(alice: User, collection: Collection, index: Index) -> None:
