@@ -4,18 +4,18 @@ Each step is a setting of the retrieval profile. Rows are read as the reader may
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, reduce
 from itertools import accumulate, pairwise, takewhile
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
-from kb.core.models import Reader
-from kb.documents.models import Chunk
+from kb.core.models import Collection, Reader
+from kb.documents.models import Chunk, Document
 from kb.search.models import RetrievalProfile
 from retrieval.adjacency import Piece, Run, joined, widened
 from retrieval.analysis import analyse
@@ -29,11 +29,16 @@ from retrieval.reranking import CrossEncoderReranker, NotReranked, Reranker
 NEIGHBOURS = 8  # chunks on either side that may belong to the section of a hit
 DIVERSE = 50  # hits among which variety is looked for
 
-# Of a chunk; a search has a use for nothing else, and reading it takes time.
-SHOWN = (
-    "document", "revision", "chunking", "collection", "ordinal", "start", "end", "text", "heading_path", "page",
-    "tokens", "document__title",
+# Of a chunk; a search has a use for nothing else, and reading the rest took as long again.
+COLUMNS = (
+    "id", "document_id", "revision_id", "chunking_id", "collection_id", "ordinal", "start", "end", "text",
+    "heading_path", "page", "tokens",
 )  # fmt: skip
+ROWS = """
+SELECT {columns}, document.title
+    FROM documents_chunk AS chunk JOIN documents_document AS document ON document.id = chunk.document_id
+    WHERE chunk.id = ANY(%s) AND chunk.collection_id IN ({visible})
+"""
 # One row for each span, in one statement; substr counts characters from 1.
 SPANS = """
 SELECT wanted.place, substr(revision.text, wanted.start + 1, wanted.stop - wanted.start)
@@ -72,9 +77,20 @@ class Shelf:
         """The hits whose rows are there: permission is checked once more, and what has gone is left out."""
         if missing := [hit.chunk_id for hit in hits if hit.chunk_id not in self.asked]:
             self.asked.update(missing)
-            rows = self.chunks().filter(pk__in=missing).select_related("document").only(*SHOWN)
-            self.rows |= {row.pk: row for row in rows}
+            self.rows |= {row.pk: row for row in self.read(missing)}
         return [hit for hit in hits if hit.chunk_id in self.rows]
+
+    def read(self, ids: Sequence[int]) -> Iterator[Chunk]:
+        """Rows with the columns above, and their documents' titles; any other is read when it is asked for."""
+        visible = Collection.objects.visible_to(self.reader).order_by().values("pk")
+        inside, given = visible.query.sql_with_params()
+        columns = ", ".join(f'chunk."{name}"' for name in COLUMNS)
+        with connection.cursor() as cursor:
+            cursor.execute(ROWS.format(columns=columns, visible=inside), [list(ids), *given])
+            for *values, title in cursor.fetchall():
+                row = Chunk.from_db(connection.alias, COLUMNS, values)
+                row.document = Document.from_db(connection.alias, ("id", "title"), (row.document_id, title))
+                yield row
 
     def around(self, hits: Sequence[Hit]) -> list[Chunk]:
         """The chunks near each hit, in the same text."""
@@ -87,10 +103,8 @@ class Shelf:
                 revision=row.revision_id,
                 ordinal__range=span,
             )
-        return list(self.chunks().filter(near).defer("text")) if hits else []
-
-    def chunks(self) -> QuerySet[Chunk]:
-        return Chunk.objects.visible_to(self.reader).order_by()
+        visible = Chunk.objects.visible_to(self.reader).order_by()
+        return list(visible.filter(near).defer("text")) if hits else []
 
 
 def arranged(

@@ -8,6 +8,7 @@ from functools import partial
 
 import psycopg
 from django.db import Error
+from django.db.models import QuerySet
 
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
@@ -179,8 +180,8 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     return results
 
 
-def empty_because(collections: Sequence[int]) -> str:
-    if not collections:
+def empty_because(collections: QuerySet[Collection]) -> str:
+    if not collections.exists():
         return "no_collections"
     return "" if Document.objects.filter(collection__in=collections).exists() else "no_documents"
 
@@ -212,18 +213,19 @@ def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
     return replace(laid, passages=explained(passages, laid, hits) if wanted.explain else passages)
 
 
-def visible_collections(user: Reader, slugs: Sequence[str] | None) -> list[int]:
-    """The ids of the collections to search. An unknown slug and one that may not be known look the same."""
+def visible_collections(user: Reader, slugs: Sequence[str] | None) -> QuerySet[Collection]:
+    """The collections to search. An unknown slug and one that may not be known look the same."""
     visible = Collection.objects.visible_to(user)
     if not slugs:
-        return list(visible.order_by("pk").values_list("pk", flat=True))
+        return visible
     known = [slug for slug in slugs if "\0" not in slug]  # which PostgreSQL has no text for
-    chosen = dict(visible.filter(slug__in=known).values_list("slug", "pk"))
-    if missing := [slug for slug in slugs if slug not in chosen]:
+    chosen = visible.filter(slug__in=known)
+    found = set(chosen.values_list("slug", flat=True))
+    if missing := [slug for slug in slugs if slug not in found]:
         problem = not_found("collection")
         problem.extra = {"collection": missing[0]}
         raise problem
-    return sorted(chosen.values())
+    return chosen
 
 
 def by_version(wanted: Wanted, served: Served, version: IndexVersion) -> Searched:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models import QuerySet
 
-from kb.core.models import Reader, User
+from kb.core.models import Collection, Reader, User
 from kb.indexes.models import IndexVersion
 from retrieval import rollout
 
@@ -15,7 +16,7 @@ SERVING = """
 WITH home AS (
     SELECT coalesce(placed.index_id, (SELECT id FROM indexes_index WHERE is_default)) AS index_id,
         array_agg(asked.id ORDER BY asked.id) AS collections
-    FROM unnest(%s::bigint[]) AS asked(id)
+    FROM ({asked}) AS asked(id)
     LEFT JOIN indexes_indexedcollection placed ON placed.collection_id = asked.id
     GROUP BY 1
 )
@@ -61,7 +62,7 @@ class _Choice:
     tried: tuple[IndexVersion, ...] = ()
 
 
-def served(collections: Sequence[int], reader: Reader) -> list[Served]:
+def served(collections: QuerySet[Collection], reader: Reader) -> list[Served]:
     """For each index that has something live, read at this moment: a promotion holds from the next query on."""
     found = []
     for choice in choices(collections):
@@ -74,10 +75,11 @@ def served(collections: Sequence[int], reader: Reader) -> list[Served]:
     return found
 
 
-def choices(collections: Sequence[int]) -> list[_Choice]:
+def choices(collections: QuerySet[Collection]) -> list[_Choice]:
     """One for each index that holds some of the collections."""
+    asked, given = collections.order_by().values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(SERVING, [list(collections)])
+        cursor.execute(SERVING.format(asked=asked), given)
         rows = cursor.fetchall()
     versions = read({version_id: stamp for *_, version_id, _, stamp in rows})
     found: dict[int, _Choice] = {}

@@ -424,7 +424,7 @@ def real(folder: Path, chunks: int) -> dict[str, Any]:
     from tests.retrieval.embedders.variants import principal
 
     dataset = read_beir(shared_data() / "scifact")
-    judged = {document for found in dataset.qrels.values() for document in found}
+    judged = {document for found in dataset.judgements.values() for document in found}
     names = sorted(dataset.corpus, key=lambda name: name not in judged)
     texts = folder / "texts"
     texts.mkdir()

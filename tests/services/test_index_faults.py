@@ -1,7 +1,10 @@
 """Whatever dies while a version is built, it gets built or says why, what serves goes on, and the audit is clean."""
 
+import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import psycopg
 import pytest
 
 from kb.core.embedded import layout
+from retrieval.embedders.hashing import HashingEmbedder
 from tests.live import Site, until
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -182,4 +186,69 @@ def test_what_is_put_in_and_taken_out_reaches_every_version(site: Site, model: s
     live = "SELECT number FROM indexes_indexversion WHERE state = 'live'"
     [(serving,)] = site.sql(live)
     until(lambda: vectors(site, number) == vectors(site, serving), "the same chunks in both", LONG)
+    check_all_is_well(site)
+
+
+class Endpoint(ThreadingHTTPServer):
+    """Speaks OpenAI's embeddings API on the loopback; does to one request after the other what `faults` names."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.faults: list[str] = []
+        self.embedder = HashingEmbedder(64)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fault = self.server.faults.pop(0) if self.server.faults else ""
+        vectors = self.server.embedder.embed(asked["input"], "document").tolist()
+        if fault == "dimensions":
+            vectors = [row[:-1] for row in vectors]
+        if fault == "nan":
+            vectors[-1][0] = float("nan")
+        data = [
+            {"index": place, "embedding": row, "object": "embedding"} for place, row in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        body = json.dumps({"object": "list", "model": asked["model"], "data": data, "usage": usage}).encode()
+        self.send_response(int(fault) if fault.isdecimal() else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if fault == "429":
+            self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test's output is for what the site says."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield served
+        served.shutdown()
+
+
+def test_an_endpoint_that_is_busy_fails_and_sends_what_are_no_vectors(site: Site, endpoint: Endpoint) -> None:
+    site.manage("index", "register", "behind-an-endpoint", "--base-url", endpoint.url)
+    faults = ["429", "500", "429", "dimensions", "nan", "503", "nan", "dimensions"]
+    endpoint.faults = list(faults)
+    number = begin(site, "--model", "behind-an-endpoint")
+    until(lambda: len(endpoint.faults) < len(faults), "the first fault", LONG)
+    assert f"v{number}" not in site.manage("search", "sentence")["version"]
+    until_state(site, number, "validating")
+    assert endpoint.faults == []
+    lengths = f"SELECT count(*) FROM {table(site, number)} WHERE abs(l2_norm(vector) - 1) < 0.01"
+    assert site.sql(lengths) == [(vectors(site, number),)]
     check_all_is_well(site)

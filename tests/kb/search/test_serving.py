@@ -28,7 +28,7 @@ def turn(version: IndexVersion, percent: int, state: str = State.CANARY) -> None
 def of(index: Index, reader: User | AnonymousUser) -> IndexVersion | None:
     """What serves the reader in a collection of the default index."""
     assert index.is_default
-    [found] = served([0], reader)
+    [found] = served(Collection.objects.all(), reader)
     return found.version
 
 
@@ -81,18 +81,20 @@ def test_a_promotion_holds_from_the_next_query_on(alice: User, index: Index, pap
     assert search(alice, "bread").query.version == index.live_version
 
 
-def test_an_index_without_a_live_version_serves_nobody(index: Index, alice: User) -> None:
-    assert served([1], alice)
+def test_an_index_without_a_live_version_serves_nobody(
+    index: Index, alice: User, collection: Collection
+) -> None:
+    assert served(Collection.objects.all(), alice)
     Index.objects.update(live_version=None)
-    assert served([1], alice) == []
+    assert served(Collection.objects.all(), alice) == []
 
 
 def test_a_canary_reader_is_not_compared_with_a_version_in_shadow(
     index: Index, alice: User, papers: Collection
 ) -> None:
     shadow = candidate(index, State.SHADOW, shadow_share=1.0)
-    [by_live] = served([papers.pk], alice)
+    [by_live] = served(Collection.objects.all(), alice)
     assert by_live.beside == (shadow,)
     canary = candidate(index, State.CANARY, canary_percent=100, number=3, dimensions=32)
-    [by_canary] = served([papers.pk], alice)
+    [by_canary] = served(Collection.objects.all(), alice)
     assert (by_canary.version, by_canary.beside) == (canary, ())
