@@ -59,7 +59,6 @@ MIDDLEWARE = [
     "kb.core.middleware.ContentSecurityPolicy",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "kb.core.middleware.in_one_thread",
 ]
 ROOT_URLCONF = "kb.urls"
 ASGI_APPLICATION = "kb.asgi.application"

@@ -1,12 +1,9 @@
-"""The Content-Security-Policy, strict everywhere and the admin's own where the admin is; and one thread for all."""
-
-from collections.abc import Callable
+"""The Content-Security-Policy, strict everywhere and the admin's own where the admin is."""
 
 from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
-from django.utils.decorators import sync_only_middleware
 
 ADMIN_POLICY = {
     # Alpine evaluates the expressions in its attributes, and the admin's pages carry inline styles and scripts.
@@ -25,14 +22,3 @@ class ContentSecurityPolicy(CSPMiddleware):
         if request.path.startswith(reverse("admin:index")):
             parts.replace = ADMIN_POLICY
         return parts
-
-
-@sync_only_middleware
-def in_one_thread(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Stands behind all others, and has them run in the request's thread, one after the other.
-
-    Django would go there and back for each of them: fifteen times a request, which took milliseconds.
-    """
-    return get_response

@@ -59,7 +59,7 @@ class PostgresDense:
         return planning.plan(known.total, known.within(scope.collections), among, k, ef_search)
 
     def found(self, plan: Plan, vector: NDArray[np.float32], scope: Scope, k: int) -> Ranked:
-        with pools.transaction(**settings(plan)) as connected:
+        with pools.asking("vectors", **settings(plan)) as connected:
             found = connected.execute(self.statement(plan, scope, k), given(plan, vector, scope), binary=True)
             ranked = best_first(found.fetchall())
         if isinstance(plan, Graph) and scope.chunks is not None:

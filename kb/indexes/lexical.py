@@ -65,7 +65,7 @@ class PostgresLexical:
         """Segments never change, so what is read of them later still belongs to the state that was read first;
         where one of them has gone meanwhile, that begins anew."""
         wanted = [term for term in terms if term != bm25.EVERY]
-        with pools.transaction(plan_cache_mode="force_generic_plan") as connected:
+        with pools.asking("words") as connected:
             while True:
                 state = self.state(connected, scope)
                 try:

@@ -17,21 +17,32 @@ from psycopg_pool import ConnectionPool
 
 from kb.indexes import arrays
 
-MOST_CONNECTIONS = 8
+MOST_CONNECTIONS = 6  # for each purpose
 STATEMENT_SECONDS = 10.0
 WAIT_SECONDS = 2.0  # for a connection
+SLACK = 0.9  # a connection is told anew how long it may take where that has changed by more than this share
 RESTED_SECONDS = 30.0  # a connection that was not used for so long is asked whether it is alive
 NOT_LIBPQS = {"pool", "server_side_binding", "isolation_level", "assume_role"}
-# Plans are made for the very parameters: a plan for any would walk the graph for none or for all. Neither
-# compiling nor starting more processes pays for searches of milliseconds.
-OPTIONS = "-c plan_cache_mode=force_custom_plan -c jit=off -c max_parallel_workers_per_gather=0"
+# Neither compiling nor starting more processes pays for searches of milliseconds, and nobody waits for the disk
+# that is to keep the record of one.
+OPTIONS = "-c jit=off -c max_parallel_workers_per_gather=0 -c synchronous_commit=off"
+# What is asked for, and whether its plan is made anew for the very parameters: a plan for any would walk the graph for
+# none or for all, while that of other statements is always the same, and takes longer to make than to follow.
+PURPOSES = {
+    "vectors": "force_custom_plan",
+    "words": "force_generic_plan",
+    "rows": "force_generic_plan",
+    "filters": "force_custom_plan",
+    "aside": "force_custom_plan",  # what a search can do without
+}
 
 T = TypeVar("T")
 
-_pools: dict[str, ConnectionPool] = {}
+_pools: dict[tuple[str, str], ConnectionPool] = {}
 _opening = threading.Lock()
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 _used: "WeakKeyDictionary[Connection, float]" = WeakKeyDictionary()
+_told: "WeakKeyDictionary[Connection, dict[str, str]]" = WeakKeyDictionary()
 
 
 class OutOfTime(psycopg.OperationalError):
@@ -84,45 +95,62 @@ def parameters() -> dict[str, Any]:
 
 def database() -> str:
     """The database's name now."""
-    return str(parameters()["dbname"])
+    return str(django_connection.settings_dict["NAME"])
 
 
 @contextmanager
-def transaction(**settings: object) -> Iterator[Connection]:
-    """A transaction for reading on a pooled connection, with `settings` of PostgreSQL's for itself alone.
+def asking(purpose: str, **settings: object) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction of its own, under `settings` of PostgreSQL's.
 
-    Statements are sent ahead of the answers of those before (psycopg's pipeline mode), so beginning,
-    setting and asking take one round trip together.
+    Each purpose has connections of its own. They keep what they were told: where that is what is wanted, as it
+    mostly is for one purpose, a statement costs one round trip, and beginning, setting and ending none.
     """
     seconds = left()
-    chosen = {"statement_timeout": max(1, round(1000 * seconds)), **settings}
-    setting = ", ".join(["set_config(%s, %s, true)"] * len(chosen))
-    given = [text for name, value in chosen.items() for text in (name, str(value))]
-    with pool().connection(min(seconds, WAIT_SECONDS)) as connected:
+    with pool(purpose).connection(min(seconds, WAIT_SECONDS)) as connected:
+        told = tell(connected, {name: str(value) for name, value in settings.items()}, 1000 * seconds)
         try:
-            with connected.pipeline(), connected.transaction():
-                connected.execute(f"SELECT {setting}", given)
-                yield connected
+            yield connected
         finally:
             _used[connected] = time.monotonic()
+        _told[connected] = told  # after an error it is told everything anew
 
 
-def pool() -> ConnectionPool:
+def tell(connected: Connection, settings: dict[str, str], milliseconds: float) -> dict[str, str]:
+    """Has the settings hold for what is asked next, and nothing last longer; returns all that holds now."""
+    told = _told.pop(connected, None)
+    if told is None or told.keys() - settings.keys() - {"statement_timeout"}:
+        connected.execute("RESET ALL")
+        told = {}
+    until = float(told.get("statement_timeout", "inf"))
+    if not SLACK * until <= milliseconds <= until / SLACK:
+        settings = settings | {"statement_timeout": str(max(1, round(milliseconds)))}
+    if changed := {name: value for name, value in settings.items() if told.get(name) != value}:
+        setting = ", ".join(["set_config(%s, %s, false)"] * len(changed))
+        connected.execute(f"SELECT {setting}", [text for pair in changed.items() for text in pair])
+    return told | settings
+
+
+def pool(purpose: str) -> ConnectionPool:
     wanted = parameters()
     with _opening:
-        found = _pools.get(wanted["dbname"])
+        found = _pools.get((wanted["dbname"], purpose))
         if found is None:
-            options = f"{wanted.get('options', '')} {OPTIONS}"
-            found = _pools[wanted["dbname"]] = ConnectionPool(
-                kwargs=wanted | {"options": options},
+            options = f"{wanted.get('options', '')} {OPTIONS} -c plan_cache_mode={PURPOSES[purpose]}"
+            found = _pools[wanted["dbname"], purpose] = ConnectionPool(
+                kwargs=wanted | {"options": options, "autocommit": True},
                 min_size=1,
                 max_size=MOST_CONNECTIONS,
-                name="search",
+                name=f"search-{purpose}",
                 open=True,
                 check=check,
-                configure=arrays.register,
+                configure=configure,
             )
     return found
+
+
+def configure(connected: Connection) -> None:
+    arrays.register(connected)
+    _told[connected] = {}
 
 
 def check(connected: Connection) -> None:

@@ -78,7 +78,7 @@ def renew(count: Count, table: str) -> None:
 
 def counted(table: str) -> dict[int, int]:
     statement = sql.SQL("SELECT collection_id, count(*) FROM {} GROUP BY collection_id")
-    with pools.transaction() as connected:
+    with pools.asking("aside") as connected:
         return dict(connected.execute(statement.format(sql.Identifier(table))).fetchall())
 
 

@@ -10,12 +10,15 @@ from datetime import datetime
 from functools import lru_cache, reduce
 from itertools import accumulate, pairwise, takewhile
 
+import numpy as np
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from kb.core.models import Collection, Reader
+from kb.core.models import Reader
+from kb.core.visibility import visible
 from kb.documents.models import Chunk, Document
+from kb.indexes import pools
 from kb.search.models import RetrievalProfile
 from retrieval.adjacency import Piece, Run, joined, widened
 from retrieval.analysis import analyse
@@ -34,11 +37,11 @@ COLUMNS = (
     "id", "document_id", "revision_id", "chunking_id", "collection_id", "ordinal", "start", "end", "text",
     "heading_path", "page", "tokens",
 )  # fmt: skip
-ROWS = """
-SELECT {columns}, document.title
+ROWS = f"""
+SELECT {", ".join(f'chunk."{name}"' for name in COLUMNS)}, document.title
     FROM documents_chunk AS chunk JOIN documents_document AS document ON document.id = chunk.document_id
-    WHERE chunk.id = ANY(%s) AND chunk.collection_id IN ({visible})
-"""
+    WHERE chunk.id = ANY(%s) AND chunk.collection_id IN ({{visible}})
+"""  # noqa: S608 (no text of anybody's)
 # One row for each span, in one statement; substr counts characters from 1.
 SPANS = """
 SELECT wanted.place, substr(revision.text, wanted.start + 1, wanted.stop - wanted.start)
@@ -82,15 +85,16 @@ class Shelf:
 
     def read(self, ids: Sequence[int]) -> Iterator[Chunk]:
         """Rows with the columns above, and their documents' titles; any other is read when it is asked for."""
-        visible = Collection.objects.visible_to(self.reader).order_by().values("pk")
-        inside, given = visible.query.sql_with_params()
-        columns = ", ".join(f'chunk."{name}"' for name in COLUMNS)
-        with connection.cursor() as cursor:
-            cursor.execute(ROWS.format(columns=columns, visible=inside), [list(ids), *given])
-            for *values, title in cursor.fetchall():
-                row = Chunk.from_db(connection.alias, COLUMNS, values)
-                row.document = Document.from_db(connection.alias, ("id", "title"), (row.document_id, title))
-                yield row
+        inside = visible(self.reader)
+        with pools.asking("rows") as connected:
+            statement = ROWS.format(visible=inside.sql).encode()
+            found = connected.execute(
+                statement, [np.array(ids, np.int32), *inside.given], binary=True
+            ).fetchall()
+        for *values, title in found:
+            row = Chunk.from_db(connection.alias, COLUMNS, values)
+            row.document = Document.from_db(connection.alias, ("id", "title"), (row.document_id, title))
+            yield row
 
     def around(self, hits: Sequence[Hit]) -> list[Chunk]:
         """The chunks near each hit, in the same text."""
@@ -275,9 +279,9 @@ def texts_of(rows: Rows, found: Sequence[Run]) -> dict[int, str]:
     texts = {place: rows[run.best].text for place, run in enumerate(found) if len(run.pieces) == 1}
     wanted = [(place, *span(rows, run)) for place, run in enumerate(found) if len(run.pieces) > 1]
     if wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(SPANS, [list(column) for column in zip(*wanted, strict=True)])
-            texts |= dict(cursor.fetchall())
+        with pools.asking("rows") as connected:
+            columns = [list(column) for column in zip(*wanted, strict=True)]
+            texts |= dict(connected.execute(SPANS, columns).fetchall())
     return texts
 
 

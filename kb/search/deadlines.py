@@ -12,9 +12,6 @@ from kb.indexes import pools
 
 CACHE_SECONDS = 0.1
 EXTRA = 0.1  # the share of the whole that something may take which a search can do without
-SLACK = (
-    0.9  # the database is told anew once what is left differs by more than this share from what it was told
-)
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,15 @@ def search() -> Iterator[None]:
 
     The database cancels what would last longer: django.db.Error or psycopg.Error.
     """
+    telling = Telling()
     with pools.within(limits().whole):
         try:
-            with connection.execute_wrapper(Telling()):
+            with connection.execute_wrapper(telling):
                 yield
         finally:
-            with suppress(Error), connection.cursor() as cursor:
-                cursor.execute("RESET statement_timeout")
+            if telling.told is not None:
+                with suppress(Error), connection.cursor() as cursor:
+                    cursor.execute("RESET statement_timeout")
 
 
 @contextmanager
@@ -90,7 +89,7 @@ class Telling:
         context: dict[str, Any],
     ) -> Any:
         left = pools.left()
-        if self.told is None or not SLACK * self.told <= left <= self.told / SLACK:
+        if self.told is None or not pools.SLACK * self.told <= left <= self.told / pools.SLACK:
             self.told = left
             context["cursor"].cursor.execute(f"SET statement_timeout = {max(1, round(1000 * left))}")
         return execute(statement, given, many, context)

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
+from kb.core.visibility import Subselect, subselect, visible
 from kb.documents.models import Chunk, Document
 from kb.indexes import pools, providers
 from kb.indexes.dense import PostgresDense
@@ -24,6 +25,7 @@ from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import listed, narrow
 from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
+from kb.search.recording import record
 from kb.search.serving import Served, served
 from kb.search.spelling import Correction, Corrections, corrected
 from retrieval.embedders import Embedder
@@ -115,15 +117,15 @@ def search(
     be chosen, or a database that does not answer.
     """
     stages = Stages()
-    question = checked(text)
+    asked = parse(checked(text))
+    limit = min(max(limit, 1), MOST_RESULTS)
     try:
-        how = chosen(user, profile)
-        asked = parse(question)
-        wanted = Wanted(
-            user, asked, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain, as_typed
-        )
         with deadlines.search():
-            return found(wanted, stages)
+            serving = served(within_reach(user, collections), user)
+            how = chosen(user, profile, serving[0].profile if serving else "")
+            return found(
+                Wanted(user, asked, collections, limit, kind, how, explain, as_typed), serving, stages
+            )
     except (Error, psycopg.Error, TimeoutError) as error:
         logger.exception("A search failed")
         raise Problem(
@@ -147,11 +149,9 @@ def checked(text: str) -> str:
     return question
 
 
-def found(wanted: Wanted, stages: Stages) -> Results:
+def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
     user = wanted.user if isinstance(wanted.user, User) else None
     query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
-    collections = visible_collections(wanted.user, wanted.collections)
-    serving = served(collections, wanted.user)
     spelled = spelling_of(wanted, serving)
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
@@ -168,7 +168,7 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         laid.passages,
         query.degraded,
         ", ".join(str(each.version) for each in searched),
-        "" if laid.passages else empty_because(collections),
+        "" if laid.passages else empty_because(wanted),
         laid.rows,
         (*(note for each in searched for note in each.notes), *laid.notes),
         wanted.question.words,
@@ -180,7 +180,8 @@ def found(wanted: Wanted, stages: Stages) -> Results:
     return results
 
 
-def empty_because(collections: QuerySet[Collection]) -> str:
+def empty_because(wanted: Wanted) -> str:
+    collections = visible_collections(wanted.user, wanted.collections)
     if not collections.exists():
         return "no_collections"
     return "" if Document.objects.filter(collection__in=collections).exists() else "no_documents"
@@ -211,6 +212,11 @@ def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
     if asked:
         passages = within(passages, wanted.profile.context_tokens)
     return replace(laid, passages=explained(passages, laid, hits) if wanted.explain else passages)
+
+
+def within_reach(user: Reader, slugs: Sequence[str] | None) -> Subselect:
+    """The collections to search, as `visible_collections`."""
+    return subselect(visible_collections(user, slugs)) if slugs else visible(user)
 
 
 def visible_collections(user: Reader, slugs: Sequence[str] | None) -> QuerySet[Collection]:
@@ -286,5 +292,5 @@ def finished(results: Results, stages: Stages) -> Results:
     stages.since_began("total")
     results.query.stages = {stage: round(took, 2) for stage, took in stages.milliseconds.items()}
     results.query.results = len(results.passages)
-    results.query.save()
+    record(results.query)
     return results

@@ -75,7 +75,7 @@ def noise(searched: Searched) -> NDArray[np.float64] | None:
     )
     given = {"vector": searched.vector, "collections": np.array(searched.collections, np.int64)}
     try:
-        with deadlines.extra(), pools.transaction() as connected:
+        with deadlines.extra(), pools.asking("aside") as connected:
             return np.array(connected.execute(statement, given).fetchall(), np.float64).reshape(-1)
     except psycopg.Error:
         logger.exception("A search compares its indexes without knowing their noise")

@@ -83,7 +83,7 @@ def narrow(parsed: Parsed, collections: Sequence[int], chunking_id: int, spoken:
 
 def languages(collections: Iterable[int]) -> tuple[str, ...]:
     """The languages in which a question over these collections is to be analysed."""
-    with pools.transaction() as connected:
+    with pools.asking("filters") as connected:
         rows = connected.execute(LANGUAGES, [np.array(list(collections), np.int64)]).fetchall()
     return tuple(language for (language,) in rows)
 
@@ -95,7 +95,7 @@ def listed(scope: Scope, limit: int) -> list[int]:
     """
     if scope.chunks is None or not len(scope.chunks):
         return []
-    with pools.transaction() as connected:
+    with pools.asking("filters") as connected:
         rows = connected.execute(LISTED, {"ids": scope.chunks.astype(np.int32), "limit": limit}).fetchall()
     return [chunk_id for (chunk_id,) in rows]
 
@@ -153,7 +153,7 @@ class _Narrowing:
     def all_there_are(self) -> Ids:
         """Every chunk of the scope, off the list that its postings keep."""
         lexical = PostgresLexical(self.chunking_id)
-        with pools.transaction() as connected:
+        with pools.asking("words") as connected:
             while True:
                 state = lexical.state(connected, self.everything)
                 try:
@@ -172,7 +172,7 @@ class _Narrowing:
         if among is not None:
             conditions.append(" AND chunk.id = ANY(%(among)s)")
             values["among"] = among.astype(np.int32)
-        with pools.transaction() as connected:
+        with pools.asking("filters") as connected:
             statement = (PACKED + CHUNKS + "".join(conditions)).encode()
             row = connected.execute(statement, values, binary=True).fetchone()
         packed = row[0] if row and row[0] else b""
@@ -251,7 +251,7 @@ def _reading(ids: Ids, phrases: Sequence[str]) -> Ids:
     found: list[int] = []
     for start in range(0, len(ids), A_BATCH):
         batch = ids[start : start + A_BATCH].astype(np.int32)
-        with pools.transaction() as connected:
+        with pools.asking("filters") as connected:
             rows = connected.execute(READ, {"ids": batch}).fetchall()
         found += [
             chunk_id for chunk_id, title, path, text in rows if _holds_all(wanted, [text, title, *path])

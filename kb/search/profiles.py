@@ -5,6 +5,7 @@ A row is never changed, because every query says which one it used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -16,6 +17,7 @@ from django.db.models.functions import Cast
 from kb.core.auditing import record
 from kb.core.models import Reader, User
 from kb.core.problems import Problem, not_found
+from kb.indexes import pools
 from kb.search.models import Query, RetrievalProfile
 
 SETTINGS = (
@@ -34,14 +36,26 @@ def may_choose(reader: Reader) -> bool:
     return reader.has_perm("search.view_retrievalprofile")
 
 
-def chosen(reader: Reader, name: str) -> RetrievalProfile:
-    """The default without a name; else the newest of that name, or the one with that name and number.
+@lru_cache(maxsize=16)
+def stamped(database: str, stamp: str) -> RetrievalProfile:  # noqa: ARG001  # other databases have other stamps
+    """The profile whose id `stamp` begins with, read once while the stamp, and so the row, is the same.
+
+    Raises RetrievalProfile.DoesNotExist.
+    """
+    return RetrievalProfile.objects.get(pk=stamp.partition(" ")[0])
+
+
+def chosen(reader: Reader, name: str, default: str = "") -> RetrievalProfile:
+    """Without a name the default one, whose stamp is `default` where it is known; else the newest of that name, or the
+    one with that name and number.
 
     Raises Problem where the reader may not choose, or there is none.
     """
-    default = default_profile()
     if not name:
-        return default
+        try:
+            return stamped(pools.database(), default) if default else default_profile()
+        except RetrievalProfile.DoesNotExist:  # gone since its stamp was read
+            return default_profile()
     if not may_choose(reader):
         raise Problem("forbidden", "You may not choose a retrieval profile: leave it out.", 403)
     base, _, number = name.rpartition(" ")

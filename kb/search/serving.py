@@ -1,17 +1,16 @@
-"""Which version of an index serves a reader: the live one, or the canary those readers that it has."""
+"""What a search is served by: in each index the live version, or the canary for those readers that it has; and how."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db import connection
-from django.db.models import QuerySet
-
-from kb.core.models import Collection, Reader, User
+from kb.core.models import Reader, User
+from kb.core.visibility import Subselect
+from kb.indexes import pools
 from kb.indexes.models import IndexVersion
 from retrieval import rollout
 
 # What is searched and what may serve it, in one statement for each query. `stamp` is another one whenever a row of
-# the version, its model or its index was written.
+# the version, its model or its index was written; so is `profile`, which begins with the default profile's id.
 SERVING = """
 WITH home AS (
     SELECT coalesce(placed.index_id, (SELECT id FROM indexes_index WHERE is_default)) AS index_id,
@@ -26,7 +25,8 @@ SELECT index.id, home.collections,
         WHERE collection_id = ANY(home.collections) ORDER BY language
     ) AS languages,
     version.id, version.id = index.live_version_id,
-    concat_ws(' ', version.xmin, version.ctid, model.xmin, model.ctid, index.xmin, index.ctid) AS stamp
+    concat_ws(' ', version.xmin, version.ctid, model.xmin, model.ctid, index.xmin, index.ctid) AS stamp,
+    (SELECT concat_ws(' ', id, xmin, ctid) FROM search_retrievalprofile WHERE is_default) AS profile
 FROM home
 JOIN indexes_index AS index ON index.id = home.index_id
 JOIN indexes_indexversion AS version ON version.index_id = index.id
@@ -41,7 +41,7 @@ _known: dict[tuple[str, int], tuple[str, IndexVersion]] = {}
 @dataclass(frozen=True)
 class Served:
     """What serves a reader in one index, in which collections, and the `languages` of these; `beside` are the
-    versions in shadow of it.
+    versions in shadow of it, and `profile` is the stamp of the default retrieval profile.
 
     The versions come with model and index; they are shared, and not to be changed.
     """
@@ -50,6 +50,7 @@ class Served:
     collections: list[int]
     languages: tuple[str, ...] = ()
     beside: tuple[IndexVersion, ...] = ()
+    profile: str = ""
 
 
 @dataclass
@@ -58,11 +59,12 @@ class _Choice:
 
     collections: list[int]
     languages: tuple[str, ...]
+    profile: str
     live: IndexVersion | None = None
     tried: tuple[IndexVersion, ...] = ()
 
 
-def served(collections: QuerySet[Collection], reader: Reader) -> list[Served]:
+def served(collections: Subselect, reader: Reader) -> list[Served]:
     """For each index that has something live, read at this moment: a promotion holds from the next query on."""
     found = []
     for choice in choices(collections):
@@ -71,20 +73,19 @@ def served(collections: QuerySet[Collection], reader: Reader) -> list[Served]:
         version = serving(choice.live, reader, choice.tried)
         shadows = tuple(each for each in choice.tried if in_shadow(each))
         beside = shadows if version is choice.live else ()
-        found.append(Served(version, choice.collections, choice.languages, beside))
+        found.append(Served(version, choice.collections, choice.languages, beside, choice.profile))
     return found
 
 
-def choices(collections: QuerySet[Collection]) -> list[_Choice]:
+def choices(collections: Subselect) -> list[_Choice]:
     """One for each index that holds some of the collections."""
-    asked, given = collections.order_by().values("pk").query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(SERVING.format(asked=asked), given)
-        rows = cursor.fetchall()
-    versions = read({version_id: stamp for *_, version_id, _, stamp in rows})
+    with pools.asking("rows") as connected:
+        statement = SERVING.format(asked=collections.sql).encode()
+        rows = connected.execute(statement, collections.given, binary=True).fetchall()
+    versions = read({version_id: stamp for *_, version_id, _, stamp, _ in rows})
     found: dict[int, _Choice] = {}
-    for index_id, held, languages, version_id, is_live, _ in rows:
-        choice = found.setdefault(index_id, _Choice(held, tuple(languages)))
+    for index_id, held, languages, version_id, is_live, _, profile in rows:
+        choice = found.setdefault(index_id, _Choice(held, tuple(languages), profile or ""))
         if version_id not in versions:  # gone meanwhile
             continue
         if is_live:
@@ -96,7 +97,7 @@ def choices(collections: QuerySet[Collection]) -> list[_Choice]:
 
 def read(stamps: Mapping[int, str]) -> dict[int, IndexVersion]:
     """The versions by id; those whose stamp is not the one that they were read under are read again."""
-    database = str(connection.settings_dict["NAME"])
+    database = pools.database()
     known = {pk: _known.get((database, pk), ("", None)) for pk in stamps}
     changed = [pk for pk, stamp in stamps.items() if known[pk][0] != stamp]
     if changed:

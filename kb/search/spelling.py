@@ -144,7 +144,7 @@ class _Vocabulary:
         terms = {term for found in words.values() for term in found}
         if not terms:
             return {}
-        with pools.transaction() as connected:
+        with pools.asking("aside") as connected:
             known = self.known(connected, terms)
             deleted = connected.execute(DELETED, self.place).fetchone()
         if deleted == (True,):  # whose postings may still be there
@@ -153,11 +153,11 @@ class _Vocabulary:
 
     def meant(self, unknown: Mapping[str, Variants]) -> dict[str, str]:
         """For each word the one of a visible chunk whose term is nearest, if any is near."""
-        with pools.transaction() as connected:
+        with pools.asking("aside") as connected:
             near = {word: self.near(connected, terms)[:MOST_WEIGHED] for word, terms in unknown.items()}
         standing = self.standing({term for terms in near.values() for term in terms})
         found = {}
-        with pools.transaction() as connected:
+        with pools.asking("aside") as connected:
             for word, terms in near.items():
                 best = min((standing[term] for term in terms if term in standing), key=_by_use, default=None)
                 if best and (meant := self.written(connected, best, word)):

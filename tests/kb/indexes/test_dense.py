@@ -84,7 +84,7 @@ class Filled:
 
     def explained(self, plan: Plan, scope: Scope, analyse: bool = False) -> str:
         """PostgreSQL's plan, with or without statistics of the table, which are taken back."""
-        with pools.transaction(**dense.settings(plan)) as connected:
+        with pools.asking("vectors", **dense.settings(plan)) as connected:
             if analyse:
                 connected.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self.version.table)))
             statement = sql.SQL("EXPLAIN {}").format(self.dense.statement(plan, scope, 10))

@@ -14,26 +14,61 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def value(statement: str, *given: object, **settings: object) -> object:
-    with pools.transaction(**settings) as connected:
+    with pools.asking("vectors", **settings) as connected:
         row = connected.execute(statement, given).fetchone()
     assert row is not None
     return row[0]
 
 
-def test_settings_end_with_the_transaction() -> None:
+def test_settings_hold_for_what_asked_for_them() -> None:
     assert value("SHOW enable_sort", enable_sort="off") == "off"
     assert value("SHOW enable_sort") == "on"
+    assert value("SHOW statement_timeout") == "10s"
+
+
+def test_settings_that_hold_already_are_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noting(connected: psycopg.Connection, statement: str, *given: object, **how: object) -> object:
+        sent.append(statement)
+        return execute(connected, statement, *given, **how)  # type: ignore[arg-type]
+
+    for _ in range(pools.MOST_CONNECTIONS):  # each connection in its turn
+        value("SELECT 1", enable_sort="off")
+    monkeypatch.setattr(psycopg.Connection, "execute", noting)
+    assert value("SELECT 2", enable_sort="off") == 2
+    assert sent == ["SELECT 2"]
+
+
+def test_after_an_error_settings_are_told_anew() -> None:
+    with (
+        pytest.raises(QueryCanceled),
+        pools.within(0.1),
+        pools.asking("vectors", enable_sort="off") as connected,
+    ):
+        connected.execute("SELECT pg_sleep(30)")
+    assert value("SHOW enable_sort") == "on"
+    assert value("SHOW statement_timeout") == "10s"
+
+
+def test_a_deadline_that_came_nearer_is_told() -> None:
+    assert value("SHOW statement_timeout") == "10s"
+    with pools.within(2):
+        assert value("SHOW statement_timeout") != "10s"
     assert value("SHOW statement_timeout") == "10s"
 
 
 def test_plans_are_made_for_the_parameters_and_by_one_process() -> None:
     names = ("plan_cache_mode", "jit", "max_parallel_workers_per_gather")
     assert [value(f"SHOW {name}") for name in names] == ["force_custom_plan", "off", "0"]
+    with pools.asking("words") as connected:
+        assert connected.execute("SHOW plan_cache_mode").fetchone() == ("force_generic_plan",)
 
 
 def test_the_database_cancels_what_lasts_longer_than_what_is_left() -> None:
     began = time.monotonic()
-    with pools.within(0.2), pytest.raises(QueryCanceled), pools.transaction() as connected:
+    with pools.within(0.2), pytest.raises(QueryCanceled), pools.asking("vectors") as connected:
         connected.execute("SELECT pg_sleep(30)").fetchall()
     assert time.monotonic() - began < 2
     assert value("SELECT 1") == 1  # the connection is as good as before
@@ -48,7 +83,7 @@ def test_an_inner_deadline_is_no_later_than_the_outer_one() -> None:
 
 
 def test_nothing_is_asked_when_no_time_is_left() -> None:
-    with pools.within(0), pytest.raises(pools.OutOfTime), pools.transaction():
+    with pools.within(0), pytest.raises(pools.OutOfTime), pools.asking("vectors"):
         pytest.fail("there was no time")
 
 
@@ -60,11 +95,11 @@ def test_threads_work_under_the_deadline_of_whoever_hands_in() -> None:
 
 
 def test_who_gets_no_connection_is_told_within_the_deadline() -> None:
-    pool, held = pools.pool(), []
+    pool, held = pools.pool("vectors"), []
     try:
         held += [pool.getconn() for _ in range(pools.MOST_CONNECTIONS)]
         began = time.monotonic()
-        with pools.within(0.2), pytest.raises(PoolTimeout), pools.transaction():
+        with pools.within(0.2), pytest.raises(PoolTimeout), pools.asking("vectors"):
             pytest.fail("there was no connection")
         assert time.monotonic() - began < 2
     finally:
