@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from retrieval.cutting import PIECE, Span, TokenOffsets, count, cut
 from retrieval.spans import Heading, LoadedText
@@ -15,6 +16,7 @@ VERSION = "chunker-1"
 SLACK = 2  # tokens: a tokenizer may join or part what stands at the seam of header and text
 LEAST = 16  # tokens of text a chunk may have, whatever stands before it
 TITLE_COST, PATH_COST = 200, 120  # in halves of a token, see _shortened
+PARTING = " \n\r\t"  # no tokenizer of words joins what stands on both sides of these
 LONGEST_HEADING = 300  # characters: every chunk below a heading repeats it
 
 
@@ -96,7 +98,7 @@ def chunk(
             document.pages[max(0, bisect_right(pages, start) - 1)].number if pages else None,
             tokens,
         )
-        for (start, end), tokens in _fitted(document.text, spans, tokenizer, settings.max_characters)
+        for (start, end), tokens in _fitted(document.text, spans, offsets, tokenizer, settings.max_characters)
     ]
 
 
@@ -188,20 +190,39 @@ def _capacity(title: str, path: tuple[str, ...], tokenizer: Tokenizer, settings:
 
 
 def _fitted(
-    text: str, spans: Sequence[tuple[Span, int]], tokenizer: Tokenizer, most_characters: int
+    text: str,
+    spans: Sequence[tuple[Span, int]],
+    offsets: TokenOffsets,
+    tokenizer: Tokenizer,
+    most_characters: int,
 ) -> Iterator[tuple[Span, int]]:
     """The spans, stripped, with their tokens; cut again where a cut inside a word has made more of them."""
     stripped = [(_stripped(text, *span), most) for span, most in spans]
     kept = [((start, end), most) for (start, end), most in stripped if start < end]
-    sizes = count(tokenizer, [text[start:end] for (start, end), _ in kept])
-    for ((start, end), most), size in zip(kept, sizes, strict=True):
+    for (start, end), most, size in _sized(text, kept, offsets, tokenizer):
         if size <= most or end - start == 1:
             yield (start, end), size
             continue
         part = text[start:end]
         again = cut(part, (0, len(part)), TokenOffsets(part, tokenizer), most, most_characters)
         shifted = [((start + low, start + high), most) for low, high in again]
-        yield from _fitted(text, shifted, tokenizer, most_characters)
+        yield from _fitted(text, shifted, offsets, tokenizer, most_characters)
+
+
+def _sized(
+    text: str, spans: Sequence[tuple[Span, int]], offsets: TokenOffsets, tokenizer: Tokenizer
+) -> Iterator[tuple[Span, int, int]]:
+    """Each span with its most and its tokens: those of the whole text where none reaches beyond it, else counted."""
+    parted = type(tokenizer.pre_tokenizer) is BertPreTokenizer  # others have white space in their tokens
+    whole = [parted and _stands_alone(text, *span) for span, _ in spans]
+    parts = [text[start:end] for ((start, end), _), alone in zip(spans, whole, strict=True) if not alone]
+    counted = iter(count(tokenizer, parts) if parts else [])
+    for (span, most), alone in zip(spans, whole, strict=True):
+        yield span, most, offsets.between(*span) if alone else next(counted)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    return (start == 0 or text[start - 1] in PARTING) and (end == len(text) or text[end] in PARTING)
 
 
 def _stripped(text: str, start: int, end: int) -> Span:

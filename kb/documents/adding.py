@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.files import File
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, F, Max, Q
 from django.utils import timezone
 
@@ -19,6 +21,14 @@ from kb.documents.models import Document, DocumentQuerySet, DocumentRevision, Up
 from retrieval.loading import SUFFIXES, unreadable
 from retrieval.loading.archives import ARCHIVES
 from retrieval.querying import tag_of
+
+# As `set_queued` says; Django's own statement for many rows took most of the time of taking files in.
+QUEUE = """
+UPDATE documents_document SET state = 'queued', incoming_id = given.revision, error = '', error_code = '', attempts = 0,
+    claimed_until = NULL, paused = %(paused)s, queued_at = given.queued, updated_at = now()
+FROM unnest(%(documents)s::uuid[], %(revisions)s::bigint[], %(queued)s::timestamptz[]) AS given (id, revision, queued)
+WHERE documents_document.id = given.id
+"""
 
 READABLE = SUFFIXES | ARCHIVES
 NAME_LENGTH = 255
@@ -163,7 +173,17 @@ def queue_all(actor: User | None, files: Sequence[tuple[Document, Given]], *, pa
     )
     for (document, _), revision in zip(files, revisions, strict=True):
         set_queued(document, revision, paused=paused)
-    Document.objects.bulk_update([document for document, _ in files], QUEUED_FIELDS)
+    with connection.cursor() as cursor:
+        cursor.execute(QUEUE, queued_rows([document for document, _ in files], paused=paused))
+
+
+def queued_rows(documents: Sequence[Document], *, paused: bool) -> dict[str, Any]:
+    return {
+        "documents": [document.pk for document in documents],
+        "revisions": [document.incoming_id for document in documents],
+        "queued": [document.queued_at for document in documents],
+        "paused": paused,
+    }
 
 
 def new_revision(actor: User | None, document: Document, given: Given, *, number: int) -> DocumentRevision:
