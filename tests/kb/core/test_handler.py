@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,11 +52,10 @@ urlpatterns = [
 
 
 @pytest.fixture(autouse=True)
-def _views(settings: Any) -> Iterator[None]:
+def _views(settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []
     seen.clear()
-    yield
 
 
 async def asked(
