@@ -58,6 +58,7 @@ def chosen(reader: Reader, name: str, default: str = "") -> RetrievalProfile:
             return default_profile()
     if not may_choose(reader):
         raise Problem("forbidden", "You may not choose a retrieval profile: leave it out.", 403)
+    default_profile()  # is made at the first need
     base, _, number = name.rpartition(" ")
     if "\0" in name:  # which PostgreSQL has no text for
         raise not_found("retrieval profile")
