@@ -48,14 +48,23 @@ SELECT EXISTS (
     WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s)
 )
 """
-# So is each opening.
+# Each term of an opening is one look at the index as well, however many blocks it has (a loose index scan), and so is
+# whether one of them is of these segments. They come in the order of the alphabet: a limit always leaves the same.
 NEAR = f"""
-SELECT DISTINCT term FROM unnest(%(openings)s::text[]) AS asked(opening), LATERAL (
-    SELECT block.term FROM indexes_postingblock block
-    WHERE block.term >= opening AND block.term < opening || U&'\\FFFF'
-        AND block.segment_id = ANY({SEGMENTS}) AND length(block.term) BETWEEN %(least)s AND %(most)s
-    LIMIT %(limit)s
-) AS near
+WITH RECURSIVE walked(opening, term, place) AS (
+    SELECT opening, opening, 0 FROM unnest(%(openings)s::text[]) AS asked(opening)
+    UNION ALL
+    SELECT opening, following.term, place + 1 FROM walked, LATERAL (
+        SELECT block.term FROM indexes_postingblock block
+        WHERE block.term > walked.term AND block.term < opening || U&'\\FFFF' ORDER BY block.term LIMIT 1
+    ) AS following WHERE place < %(limit)s
+), fitting AS MATERIALIZED (
+    SELECT DISTINCT term FROM walked WHERE place > 0 AND length(term) BETWEEN %(least)s AND %(most)s
+)
+SELECT term FROM fitting, LATERAL (
+    SELECT FROM indexes_postingblock block
+    WHERE block.term = fitting.term AND block.segment_id = ANY({SEGMENTS}) LIMIT 1
+) AS there
 """  # noqa: S608
 TEXT = """
 SELECT document.title, chunk.heading_path, chunk.text, revision.language

@@ -99,6 +99,24 @@ def test_words_of_every_language_are_corrected(alice: User, collection: Collecti
     assert asked("Bürgren cittizens", collection).parsed.words == "Bürgern citizens"
 
 
+def test_a_term_in_thousands_of_segments_hides_no_other(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    chunk = ingest(alice, collection, "a.txt", TEXT).chunks.get()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH made AS (INSERT INTO indexes_segment (chunking_id, collection_id, count, total_length, analyser, "
+            "live, created_at) SELECT %s, %s, 0, 0, '', true, now() FROM generate_series(1, 2500) RETURNING id) "
+            "INSERT INTO indexes_postingblock (segment_id, term, postings) "
+            "SELECT id, term, '' FROM made, unnest('{photosensit,photospher}'::text[]) term",
+            [chunk.chunking_id, collection.pk],
+        )
+        cursor.execute("ANALYZE indexes_segment, indexes_postingblock")
+    began = time.perf_counter()
+    assert asked("phtosyntesis", collection).changed == (Correction("phtosyntesis", "photosynthesis"),)
+    assert time.perf_counter() - began < 0.5  # measured: 30 ms
+
+
 def test_it_takes_little_time_in_a_large_vocabulary(
     alice: User, collection: Collection, index: Index
 ) -> None:
