@@ -5,7 +5,7 @@ are taken, and what is shown is a word of such a chunk: nothing is told that a s
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from psycopg import Connection
 from kb.indexes import pools
 from kb.indexes.lexical import PostgresLexical
 from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
-from retrieval.protocols import Scope
+from retrieval.protocols import Postings, Scope
 from retrieval.querying import Parsed, with_words
 from retrieval.spelling import allowance, edits, nearest, openings
 
@@ -157,7 +157,7 @@ class _Vocabulary:
             known = self.known(connected, terms)
             deleted = connected.execute(DELETED, self.place).fetchone()
         if deleted == (True,):  # whose postings may still be there
-            known = set(self.standing(known))
+            known = self.alive(known)
         return {word: found for word, found in words.items() if not known & set(found)}
 
     def meant(self, unknown: Mapping[str, Variants]) -> dict[str, str]:
@@ -192,16 +192,32 @@ class _Vocabulary:
                 return found
         return []
 
+    def alive(self, terms: set[str]) -> set[str]:
+        """Those of the terms that some chunk holds which is there: one in more chunks than were deleted does."""
+        found: set[str] = set()
+        for postings in self.postings(terms):
+            gone = postings.deleted
+            found |= {
+                entry.term
+                for entry in postings.terms
+                if len(entry.ids) > len(gone) or not np.isin(entry.ids, gone).all()
+            }
+        return found
+
     def standing(self, terms: set[str]) -> dict[str, _Standing]:
         """Those of the terms that some chunk holds which is there."""
         found: dict[str, _Standing] = {}
-        for chunking_id in self.chunking_ids if terms else ():
-            postings = PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
+        for postings in self.postings(terms):
             for entry in postings.terms:
                 alive = entry.ids[~np.isin(entry.ids, postings.deleted)]
                 if len(alive) and entry.term not in found:
                     found[entry.term] = _Standing(entry.term, len(alive), int(alive.min()))
         return found
+
+    def postings(self, terms: set[str]) -> Iterator[Postings]:
+        """Of each chunking; what the search by words is about to read as well, and finds in the cache then."""
+        for chunking_id in self.chunking_ids if terms else ():
+            yield PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
 
     def written(self, connected: Connection, standing: _Standing, typed: str) -> str:
         """The first word of the chunk that has the term; in lower case where that is how was typed."""

@@ -2,8 +2,10 @@
 
 import time
 
+import numpy as np
 import pytest
 from django.db import connection
+from numpy.typing import NDArray
 
 from kb.core.models import Collection, User
 from kb.documents.models import Chunk
@@ -88,6 +90,26 @@ def test_a_word_that_was_deleted_is_no_longer_known(
     assert not asked("lantren", collection).changed
     misspelt.delete()
     assert asked("lantren", collection).changed == (Correction("lantren", "lantern"),)
+
+
+def test_a_word_in_more_chunks_than_were_deleted_is_known_without_a_look_at_which(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(alice, collection, "a.txt", "The lantern shines.")
+    ingest(alice, collection, "b.txt", "A lantern, and a ladder.")
+    ingest(alice, collection, "c.txt", "Gone.").delete()
+    looked: list[int] = []
+    isin = np.isin
+
+    def noted(ids: NDArray[np.int32], gone: NDArray[np.int32]) -> NDArray[np.bool_]:
+        looked.append(len(ids))
+        return isin(ids, gone)
+
+    monkeypatch.setattr(np, "isin", noted)
+    assert not asked("lantern", collection).changed
+    assert not looked
+    assert not asked("ladder", collection).changed
+    assert looked == [1]
 
 
 def test_words_of_every_language_are_corrected(alice: User, collection: Collection, index: Index) -> None:
