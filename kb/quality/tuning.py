@@ -13,15 +13,15 @@ from kb.quality.scoring import by_meaning, by_words
 from kb.search.models import RetrievalProfile
 from kb.search.profiles import default_profile, revise_profile
 from retrieval.beir import Dataset
-from retrieval.fusion import best_per_document
+from retrieval.fusion import Fusion, best_per_document
 from retrieval.tuning import Judged, Tuning, tune
 
 Judgements = Mapping[str, Mapping[str, int]]
 
 
 def tune_on_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> Tuning:
-    """What a BEIR collection says of the default profile's weight; leaves nothing behind but the cache."""
-    current, queries = default_profile().dense_weight, judged(dataset)
+    """What a BEIR collection says of the default profile's fusion; leaves nothing behind but the cache."""
+    current, queries = fusion_of(default_profile()), judged(dataset)
     with calibrated_scratch():
         ingested = ingest(dataset.name, files(dataset.corpus), len(dataset.corpus), cache, progress)
         return learned(ingested, queries, dataset.judgements, current, progress)
@@ -29,7 +29,7 @@ def tune_on_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> Tu
 
 def tune_on_demo(cache: Path | None, progress: Progress) -> Tuning:
     """The same of the questions about the demo corpus."""
-    current, contents = default_profile().dense_weight, list(demo_files())
+    current, contents = fusion_of(default_profile()), list(demo_files())
     questions = [question for question in demo_questions() if question.documents]
     with calibrated_scratch():
         ingested = ingest("demo", contents, len(contents), cache, progress)
@@ -38,11 +38,15 @@ def tune_on_demo(cache: Path | None, progress: Progress) -> Tuning:
         return learned(ingested, queries, judgements, current, progress)
 
 
+def fusion_of(profile: RetrievalProfile) -> Fusion:
+    return Fusion(profile.dense_weight, profile.fusion_strategy)
+
+
 def learned(
     ingested: Ingested,
     queries: Mapping[str, str],
     judgements: Judgements,
-    current: float,
+    current: Fusion,
     progress: Progress,
 ) -> Tuning:
     """Raises Problem where nothing can be learned."""
