@@ -13,7 +13,7 @@ from kb.quality.scoring import by_meaning, by_words
 from kb.search.models import RetrievalProfile
 from kb.search.profiles import default_profile, revise_profile
 from retrieval.beir import Dataset
-from retrieval.fusion import Fusion, best_per_document
+from retrieval.fusion import best_per_document
 from retrieval.tuning import Judged, Tuning, tune
 
 Judgements = Mapping[str, Mapping[str, int]]
@@ -21,32 +21,27 @@ Judgements = Mapping[str, Mapping[str, int]]
 
 def tune_on_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> Tuning:
     """What a BEIR collection says of the default profile's fusion; leaves nothing behind but the cache."""
-    current, queries = fusion_of(default_profile()), judged(dataset)
+    profile, contents = default_profile(), files(dataset.corpus)
     with calibrated_scratch():
-        ingested = ingest(dataset.name, files(dataset.corpus), len(dataset.corpus), cache, progress)
-        return learned(ingested, queries, dataset.judgements, current, progress)
+        ingested = ingest(dataset.name, contents, len(dataset.corpus), cache, progress, profile=profile)
+        return learned(ingested, judged(dataset), dataset.judgements, progress)
 
 
 def tune_on_demo(cache: Path | None, progress: Progress) -> Tuning:
     """The same of the questions about the demo corpus."""
-    current, contents = fusion_of(default_profile()), list(demo_files())
+    profile, contents = default_profile(), list(demo_files())
     questions = [question for question in demo_questions() if question.documents]
     with calibrated_scratch():
-        ingested = ingest("demo", contents, len(contents), cache, progress)
+        ingested = ingest("demo", contents, len(contents), cache, progress, profile=profile)
         judgements = {question.id: dict.fromkeys(question.documents, 1) for question in questions}
         queries = {question.id: question.text for question in questions}
-        return learned(ingested, queries, judgements, current, progress)
-
-
-def fusion_of(profile: RetrievalProfile) -> Fusion:
-    return Fusion(profile.dense_weight, profile.fusion_strategy)
+        return learned(ingested, queries, judgements, progress)
 
 
 def learned(
     ingested: Ingested,
     queries: Mapping[str, str],
     judgements: Judgements,
-    current: Fusion,
     progress: Progress,
 ) -> Tuning:
     """Raises Problem where nothing can be learned."""
@@ -61,7 +56,7 @@ def learned(
             questions.append(Judged(arms[0], arms[1], ingested.corpus.names, judgements[query]))
             step()
     try:
-        return tune(questions, current)
+        return tune(questions, retriever.fusion)
     except ValueError as error:
         raise Problem("evaluation_failed", f"{error}.") from error
 
