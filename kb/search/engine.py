@@ -41,6 +41,7 @@ DEGRADED = {
     "dense": "The search by meaning failed or took too long, so the words alone were searched.",
     "lexical": "The search by words failed or took too long, so the meaning alone was searched.",
 }
+UNCHECKED = "The spelling could not be looked at in time, so the words were searched as they were typed."
 
 _arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 
@@ -68,9 +69,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be found, for whom and how."""
+    """What is to be found, for whom and how; `query` is what becomes of it in the records."""
 
     user: Reader
+    query: Query
     question: Parsed
     collections: Sequence[str] | None
     limit: int
@@ -95,6 +97,11 @@ class Stages:
     def since_began(self, stage: str) -> None:
         self.add({stage: (time.perf_counter() - self.began) * 1000})
 
+    def ended(self) -> dict[str, float]:
+        """All of them, and the whole."""
+        self.since_began("total")
+        return {stage: round(took, 2) for stage, took in self.milliseconds.items()}
+
 
 def search(
     user: Reader,
@@ -116,16 +123,17 @@ def search(
     """
     stages = Stages()
     question = checked(text)
+    query = Query(kind=kind, user=user if isinstance(user, User) else None, text=question)
     try:
         how = chosen(user, profile)
         asked = parse(question)
-        wanted = Wanted(
-            user, asked, collections, min(max(limit, 1), MOST_RESULTS), kind, how, explain, as_typed
-        )
+        most = min(max(limit, 1), MOST_RESULTS)
+        wanted = Wanted(user, query, asked, collections, most, kind, how, explain, as_typed)
         with deadlines.search():
             return found(wanted, stages)
     except (Error, psycopg.Error, TimeoutError) as error:
         logger.exception("A search failed")
+        note_failure(query, stages)
         raise Problem(
             "unavailable", "The search is not available just now: try again in a minute.", 503
         ) from error
@@ -148,17 +156,17 @@ def checked(text: str) -> str:
 
 
 def found(wanted: Wanted, stages: Stages) -> Results:
-    user = wanted.user if isinstance(wanted.user, User) else None
-    query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
+    query = wanted.query
+    query.profile = wanted.profile
     collections = visible_collections(wanted.user, wanted.collections)
     serving = served(collections, wanted.user)
+    query.versions = [each.version.pk for each in serving]
+    query.version = serving[-1].version if serving else None
     spelled = spelling_of(wanted, serving)
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
     searched = [by_version(wanted, each, each.version) for each in serving]
     for each in searched:
-        query.version = each.version
-        query.versions.append(each.version.pk)
         query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
         stages.add(each.hits.milliseconds)
     laid = laid_out(wanted, searched)
@@ -170,7 +178,7 @@ def found(wanted: Wanted, stages: Stages) -> Results:
         ", ".join(str(each.version) for each in searched),
         "" if laid.passages else empty_because(collections),
         laid.rows,
-        (*(note for each in searched for note in each.notes), *laid.notes),
+        (*filter(None, [spelled.note]), *(note for each in searched for note in each.notes), *laid.notes),
         wanted.question.words,
         spelled.changed,
     )
@@ -198,7 +206,7 @@ def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
             return corrected(wanted.question, collections, chunkings, languages)
     except (Error, psycopg.Error):
         logger.exception("A search does without correcting the spelling")
-        return Corrections(wanted.question)
+        return Corrections(wanted.question, note=UNCHECKED)
 
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
@@ -283,8 +291,17 @@ def explained(passages: Sequence[Passage], laid: Arranged, hits: Hits) -> tuple[
 
 def finished(results: Results, stages: Stages) -> Results:
     """Records the query with the time that each stage took."""
-    stages.since_began("total")
-    results.query.stages = {stage: round(took, 2) for stage, took in stages.milliseconds.items()}
+    results.query.stages = stages.ended()
     results.query.results = len(results.passages)
     results.query.save()
     return results
+
+
+def note_failure(query: Query, stages: Stages) -> None:
+    """Records a search that nobody got results of, if the database takes it soon: who asked waits for that."""
+    query.failed, query.stages = True, stages.ended()
+    try:
+        with deadlines.extra(), deadlines.search():
+            query.save()
+    except (Error, psycopg.Error):
+        logger.warning("A failed search could not be recorded", exc_info=True)

@@ -4,7 +4,7 @@ A row is never changed, because every query says which one it used.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +167,13 @@ class Use:
     queries: int
     without_result: int
     degraded: int
+    failed: int
     milliseconds: float | None
+
+
+NEVER: Mapping[str, Any] = {
+    "queries": 0, "without_result": 0, "degraded": 0, "failed": 0, "milliseconds": None,
+}  # fmt: skip
 
 
 def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
@@ -178,13 +184,11 @@ def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
         .values("profile")
         .annotate(
             queries=Count("pk"),
-            without_result=Count("pk", filter=Q(results=0)),
+            without_result=Count("pk", filter=Q(results=0, failed=False)),
             degraded=Count("pk", filter=~Q(degraded="")),
+            failed=Count("pk", filter=Q(failed=True)),
             milliseconds=Avg(Cast(KT("stages__total"), FloatField())),
         )
     )
-    numbers = {
-        row["profile"]: (row["queries"], row["without_result"], row["degraded"], row["milliseconds"])
-        for row in counted
-    }
-    return [Use(profile, *numbers.get(profile.pk, (0, 0, 0, None))) for profile in profiles]
+    numbers = {row.pop("profile"): row for row in counted}
+    return [Use(profile, **numbers.get(profile.pk, NEVER)) for profile in profiles]

@@ -27,7 +27,8 @@ MOST_WEIGHED = 24
 MOST_PER_OPENING = 2_000
 
 _WORD = re.compile(r"[^\W\d_]+")
-_ALONE = re.compile(r"\W*([^\W\d_]+)\W*")
+# Letters alone, or parts of letters joined by hyphens and apostrophes, each of which is a word of its own.
+_ALONE = re.compile(r"\W*([^\W\d_]+(?:[-‐’'][^\W\d_]+)*)\W*")
 
 SEGMENTS = """
 ARRAY(
@@ -84,10 +85,11 @@ class Correction:
 
 @dataclass(frozen=True)
 class Corrections:
-    """The question as it is to be searched; the same where nothing was `changed`."""
+    """The question as it is to be searched; the same where nothing was `changed`. `note`: what could not be done."""
 
     parsed: Parsed
     changed: tuple[Correction, ...] = ()
+    note: str = ""
 
 
 def corrected(
@@ -95,8 +97,9 @@ def corrected(
 ) -> Corrections:
     """The question with each word that no visible chunk holds replaced by the nearest that one does.
 
-    `chunking_ids` are those that the collections are searched by, `spoken` are their languages. Words of
-    phrases, numbers, names with signs or digits in them, and scripts without spaces are left as they are.
+    `chunking_ids` are those that the collections are searched by, `spoken` are their languages. What hyphens and
+    apostrophes join are several words. Words of phrases, numbers, names with other signs or digits in them, and
+    scripts without spaces are left as they are.
     """
     if not collections or not chunking_ids:
         return Corrections(parsed)
@@ -115,7 +118,7 @@ def _candidates(parsed: Parsed) -> list[str]:
     """The words of the question that may be misspelt, as they were typed."""
     exact = {fold(word) for text in parsed.phrases for word in _WORD.findall(text)}
     tokens = (_ALONE.fullmatch(token) for token in parsed.words.split())
-    words = dict.fromkeys(match[1] for match in tokens if match)
+    words = dict.fromkeys(word for match in tokens if match for word in _WORD.findall(match[1]))
     return [word for word in words if allowance(word) and fold(word) not in exact and not is_unspaced(word)]
 
 
