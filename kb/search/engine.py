@@ -195,7 +195,8 @@ def empty_because(collections: QuerySet[Collection]) -> str:
 
 
 def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
-    """The question as it is to be searched. One that is to be answered stays as it was asked."""
+    """The question as it is to be searched. One that is to be answered stays as it was asked: its answer is kept, and
+    what was meant is a word of a document that may be gone or closed when it is shown."""
     if wanted.as_typed or wanted.kind == Query.Kind.ASK:
         return Corrections(wanted.question)
     try:
