@@ -4,7 +4,7 @@ A row is never changed, because every query says which one it used.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,11 +171,6 @@ class Use:
     milliseconds: float | None
 
 
-NEVER: Mapping[str, Any] = {
-    "queries": 0, "without_result": 0, "degraded": 0, "failed": 0, "milliseconds": None,
-}  # fmt: skip
-
-
 def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
     """What became of the queries with each, over all readers: nothing of what was asked is in it."""
     counted = (
@@ -190,5 +185,6 @@ def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
             milliseconds=Avg(Cast(KT("stages__total"), FloatField())),
         )
     )
-    numbers = {row.pop("profile"): row for row in counted}
-    return [Use(profile, **numbers.get(profile.pk, NEVER)) for profile in profiles]
+    names = ("queries", "without_result", "degraded", "failed", "milliseconds")
+    numbers = {pk: found for pk, *found in counted.values_list("profile", *names)}
+    return [Use(profile, *numbers.get(profile.pk, (0, 0, 0, 0, None))) for profile in profiles]
