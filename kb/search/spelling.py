@@ -1,7 +1,7 @@
 """A word that stands nowhere falls back to the nearest one that the reader may see.
 
-Only terms of collections that the reader sees are looked through, only such as stand in a chunk that is still there
-are taken, and what is shown is a word of such a chunk: nothing is told that a search would not tell.
+Only terms of collections that the reader sees are taken, of these only such as stand in a chunk that is still there,
+and what is shown is a word of such a chunk: nothing is told that a search would not tell.
 """
 
 import re
@@ -16,7 +16,7 @@ from kb.indexes.lexical import PostgresLexical
 from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
 from retrieval.protocols import Postings, Scope
 from retrieval.querying import Parsed, with_words
-from retrieval.spelling import allowance, edits, nearest, openings
+from retrieval.spelling import allowance, edits, nearest, openings, within
 
 MOST_CORRECTED = 5
 """Words of one question: one with more is in a language that the documents are not."""
@@ -49,9 +49,9 @@ SELECT EXISTS (
     WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s)
 )
 """
-# Each term of an opening is one look at the index as well, however many blocks it has (a loose index scan), and so is
-# whether one of them is of these segments. They come in the order of the alphabet: a limit always leaves the same.
-NEAR = f"""
+# Each term of an opening is one look at the index as well, however many blocks it has (a loose index scan), whosesoever
+# they are. They come in the order of the alphabet: a limit always leaves the same.
+NEAR = """
 WITH RECURSIVE walked(opening, term, place) AS (
     SELECT opening, opening, 0 FROM unnest(%(openings)s::text[]) AS asked(opening)
     UNION ALL
@@ -59,14 +59,9 @@ WITH RECURSIVE walked(opening, term, place) AS (
         SELECT block.term FROM indexes_postingblock block
         WHERE block.term > walked.term AND block.term < opening || U&'\\FFFF' ORDER BY block.term LIMIT 1
     ) AS following WHERE place < %(limit)s
-), fitting AS MATERIALIZED (
-    SELECT DISTINCT term FROM walked WHERE place > 0 AND length(term) BETWEEN %(least)s AND %(most)s
 )
-SELECT term FROM fitting, LATERAL (
-    SELECT FROM indexes_postingblock block
-    WHERE block.term = fitting.term AND block.segment_id = ANY({SEGMENTS}) LIMIT 1
-) AS there
-"""  # noqa: S608
+SELECT DISTINCT term FROM walked WHERE place > 0 AND length(term) BETWEEN %(least)s AND %(most)s
+"""
 TEXT = """
 SELECT document.title, chunk.heading_path, chunk.text, revision.language
 FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id
@@ -186,8 +181,8 @@ class _Vocabulary:
             if allowance(term) > 1:
                 given = {"openings": sorted(openings(term)), "limit": MOST_PER_OPENING}
                 lengths = {"least": len(term) - allowance(term), "most": len(term) + allowance(term)}
-                rows = connected.execute(NEAR, {**self.place, **given, **lengths}).fetchall()
-                beside = {found for (found,) in rows}
+                rows = connected.execute(NEAR, {**given, **lengths}).fetchall()
+                beside = self.known(connected, within(term, (found for (found,) in rows)))
             else:
                 beside = self.known(connected, edits(term)) if allowance(term) else set()
             # Itself is there only where the chunks that held it are gone.
