@@ -77,8 +77,10 @@ _PART = re.compile(rf"(?:(?!_){_W})+(?:'(?:(?!_){_W})+)?")
 # whole as well, they count twice in a question, which cost 0.011 nDCG@10 on one labelled collection.
 _IDENTIFIER = re.compile(r"[\d_@+#]|::|\w\w\.\w\w")
 
-# One word of a phrase.
+# One word of a phrase, and what may stand between two of them (and some more).
 _SPELLED = re.compile(rf"(?:(?!_){_W})+{_END}")
+_BETWEEN = r"[\W_]*"
+_MOST_OPENING = 8  # words: a pattern of hundreds takes seconds to compile
 
 _stemmers = threading.local()
 
@@ -240,13 +242,26 @@ def spelled(text: str) -> list[str]:
 
     Signs of a script without spaces that follow each other are one, whatever else stands between them.
     """
+    return spelled_in(fold(text))
+
+
+def spelled_in(folded: str) -> list[str]:
+    """`spelled` of a text that is folded already."""
     words: list[str] = []
-    for word in _SPELLED.findall(_UNSPACED_RUN.sub(r" \g<0> ", fold(text))):
+    for word in _SPELLED.findall(_UNSPACED_RUN.sub(r" \g<0> ", folded)):
         if words and _UNSPACED_RUN.match(word) and _UNSPACED_RUN.match(words[-1]):
             words[-1] += word
         else:
             words.append(word)
     return words
+
+
+def opening(phrase: Sequence[str]) -> re.Pattern[str] | None:
+    """A pattern that is in the folded text wherever the phrase stands in it, and hardly anywhere else; it is found
+    in a fraction of the time that `spelled` takes. None where signs of a script without spaces may be parted."""
+    if not phrase or any(map(is_unspaced, phrase)):
+        return None
+    return re.compile(_BETWEEN.join(map(re.escape, phrase[:_MOST_OPENING])))
 
 
 def stands_in(phrase: Sequence[str], words: Sequence[str]) -> bool:

@@ -86,8 +86,10 @@ def rank(
         return NOTHING
     repeated = Counter(query_terms)
     # Always in the order of the terms: float addition is not associative, and the same question
-    # must give the same ranking whatever the order in which a store returns its rows.
-    found = sorted((p for p in postings.terms if p.term in repeated and len(p.ids)), key=lambda p: p.term)
+    # must give the same ranking whatever the order in which a store returns its rows. A term that a store
+    # returns twice is one.
+    distinct = {p.term: p for p in postings.terms if p.term in repeated and len(p.ids)}
+    found = [distinct[term] for term in sorted(distinct)]
     if not found:
         return NOTHING
     ids = np.concatenate([term.ids for term in found])
@@ -135,7 +137,8 @@ class _Totals:
     def __init__(self, ids: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
         low = int(ids.min())
         self.ids: NDArray[np.int64] | None = None
-        if int(ids.max()) - low <= 16 * len(ids) + 1_000_000:  # a table by id, while it stays small
+        # A table by id is faster than sorting as long as it is not much longer than what is put into it.
+        if int(ids.max()) - low <= 16 * len(ids) + 20_000:
             self.low = low
             self.scores = np.bincount(ids - low, weights).astype(np.float64, copy=False)
         else:

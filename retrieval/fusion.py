@@ -41,15 +41,18 @@ class Fusion:
             raise ValueError(f"The strategy is one of {', '.join(STRATEGIES)}, not {self.strategy!r}")
 
     @property
+    def weighted(self) -> bool:
+        """Whether the weight counts at all."""
+        return self.strategy != "reciprocal_rank"
+
+    @property
     def weights(self) -> tuple[float, float]:
         """What the dense and the lexical arm may give at most."""
-        if self.strategy == "reciprocal_rank":
-            return 0.5, 0.5
-        return self.weight, 1 - self.weight
+        return (self.weight, 1 - self.weight) if self.weighted else (0.5, 0.5)
 
     def normalised(self, dense: Ranked, lexical: Ranked) -> tuple[Ranked, Ranked]:
         """Each arm with its scores brought to 0..1, in the same order."""
-        if self.strategy == "reciprocal_rank":
+        if not self.weighted:
             return _by_rank(dense), _by_rank(lexical)
         return (
             Ranked(dense.ids, _normalised(dense.scores, COSINE_FLOOR)),

@@ -7,10 +7,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from retrieval.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -36,16 +40,16 @@ class Reranker(Protocol):
 class CrossEncoderReranker:
     """A sentence-transformers CrossEncoder on the processor: a directory, or a name on the Hub.
 
-    It is loaded when first asked, in a thread of its own: who asks waits for it no longer than the
-    budget. The budget is looked at before each batch of `batch_size` pairs; a batch is not begun that
-    would end too late, going by the slowest one so far. One thread at a time uses the model.
+    It is loaded when first asked, and used, in a thread of its own: who asks waits no longer than the
+    budget, whatever a batch takes. The budget is looked at before each batch of `batch_size` pairs as
+    well; a batch is not begun that would end too late, going by the slowest one so far.
     """
 
     def __init__(self, model: str, *, batch_size: int = BATCH_SIZE) -> None:
         if batch_size < 1:
             raise ValueError(f"A batch holds at least one pair, not {batch_size}")
         self.model, self.batch_size = model, batch_size
-        self._starting, self._using = threading.Lock(), threading.Lock()
+        self._starting, self._using = threading.Lock(), DaemonThreads(1, "rerank")
         self._loaded = threading.Event()
         self._encoder: CrossEncoder | None = None
         self._tried: float | None = None
@@ -53,17 +57,14 @@ class CrossEncoderReranker:
     def scores(self, question: str, texts: Sequence[str], milliseconds: float) -> NDArray[np.float64]:
         deadline = time.monotonic() + milliseconds / 1000
         encoder = self.ready(milliseconds / 1000)
-        if not self._using.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        work = partial(self._scored, encoder, question, texts, deadline, milliseconds)
+        asked = self._using.submit(work)
+        wait([asked], max(0.0, deadline - time.monotonic()))
+        if asked.cancel():
             raise NotReranked(f"The reranker was busy for longer than {milliseconds:,.0f} ms.")
-        try:
-            found = self._scored(encoder, question, texts, deadline, milliseconds)
-        except NotReranked:
-            raise
-        except Exception as error:
-            logger.exception("The reranker %s failed", self.model)
-            raise NotReranked("The reranker failed, and the log says how.") from error
-        finally:
-            self._using.release()
+        if not asked.done():
+            raise NotReranked(f"Reranking took longer than {milliseconds:,.0f} ms.")
+        found = asked.result()
         if found.shape != (len(texts),) or not np.isfinite(found).all():
             logger.error("The reranker %s gives no single number for a pair", self.model)
             raise NotReranked("The reranker's model gives no single score for a passage.")
@@ -112,7 +113,11 @@ class CrossEncoderReranker:
             if began + slowest > deadline:
                 raise NotReranked(f"Reranking would have taken longer than {milliseconds:,.0f} ms.")
             pairs = [(question, text) for text in texts[first : first + self.batch_size]]
-            made = encoder.predict(pairs, batch_size=self.batch_size, show_progress_bar=False)
+            try:
+                made = encoder.predict(pairs, batch_size=self.batch_size, show_progress_bar=False)
+            except Exception as error:  # said here: nobody may be waiting any more
+                logger.exception("The reranker %s failed", self.model)
+                raise NotReranked("The reranker failed, and the log says how.") from error
             parts.append(np.asarray(made, np.float64))
             slowest = max(slowest, time.monotonic() - began)
         return np.concatenate(parts) if parts else np.empty(0)

@@ -47,13 +47,17 @@ def openings(word: str) -> set[str]:
 
 def nearest(word: str, terms: Iterable[str]) -> list[str]:
     """Those of the terms that are least edits away, within the allowance, in alphabetical order."""
+    away = within(word, terms)
+    least = min(away.values(), default=0)
+    return sorted(term for term, edited in away.items() if edited == least)
+
+
+def within(word: str, terms: Iterable[str]) -> dict[str, int]:
+    """How many edits away those of the terms are that the allowance lets be meant."""
     most = allowance(word)
-    among = sorted({term for term in terms if abs(len(term) - len(word)) <= most})
-    if not most or not among:
-        return []
-    away = distances(word, among)
-    least = int(away.min())
-    return [term for term, edited in zip(among, away.tolist(), strict=True) if edited == least <= most]
+    among = list({term for term in terms if abs(len(term) - len(word)) <= most}) if most else []
+    away = distances(word, among).tolist()
+    return {term: edited for term, edited in zip(among, away, strict=True) if edited <= most}
 
 
 def distances(word: str, terms: Sequence[str]) -> NDArray[np.int64]:

@@ -41,13 +41,14 @@ class Interval:
 class Tuning:
     """What judged questions say of the weight.
 
-    `by_weight` is nDCG@10 of each. `gain` is how much better than with `current` the held-out questions
-    are ranked with a weight that was chosen without them; `chance` is how often the best of as many weights
+    `by_weight` is nDCG@10 of each, `current` the weight that serves, None where reciprocal rank fusion does.
+    `gain` is how much better than by what serves the held-out questions are ranked with a weight that was
+    chosen without them; `chance` is how often the best of as many weights
     looks as good where none is better. `refusal` says why `best` is not to be used, or is empty.
     """
 
     questions: int
-    current: float
+    current: float | None
     best: float
     by_weight: Mapping[float, Interval]
     fold_weights: tuple[float, ...]
@@ -66,26 +67,27 @@ class Judged:
     judgements: Judgements
 
 
-def tune(questions: Sequence[Judged], current: float, weights: Sequence[float] = WEIGHTS) -> Tuning:
-    """Raises ValueError where no question has a relevant document."""
+def tune(questions: Sequence[Judged], current: Fusion, weights: Sequence[float] = WEIGHTS) -> Tuning:
+    """`current` is what serves now. Raises ValueError where no question has a relevant document."""
     judged = [question for question in questions if any(grade > 0 for grade in question.judgements.values())]
     if not judged:
         raise ValueError("None of the questions has a document that was judged relevant")
-    return tuned(worth(judged, [*weights, current]), tuple(weights), current)
+    found = worth(judged, [*map(Fusion, weights), current])
+    return tuned(found, tuple(weights), current.weight if current.weighted else None)
 
 
-def worth(questions: Sequence[Judged], weights: Sequence[float]) -> NDArray[np.float64]:
-    """(questions, weights): nDCG@10 of the fused ranking of documents."""
-    return np.array([[ndcg_at(question, weight) for weight in weights] for question in questions])
+def worth(questions: Sequence[Judged], fusions: Sequence[Fusion]) -> NDArray[np.float64]:
+    """(questions, fusions): nDCG@10 of the fused ranking of documents."""
+    return np.array([[ndcg_of(question, fusion) for fusion in fusions] for question in questions])
 
 
-def ndcg_at(question: Judged, weight: float) -> float:
-    fused = Fusion(weight).fuse(question.dense, question.lexical).top(CUT)
+def ndcg_of(question: Judged, fusion: Fusion) -> float:
+    fused = fusion.fuse(question.dense, question.lexical).top(CUT)
     return ndcg([question.names[number] for number in fused.ids.tolist()], question.judgements, CUT)
 
 
-def tuned(found: NDArray[np.float64], weights: tuple[float, ...], current: float) -> Tuning:
-    """The decision; the last column of `found` is of the current weight."""
+def tuned(found: NDArray[np.float64], weights: tuple[float, ...], current: float | None) -> Tuning:
+    """The decision; the last column of `found` is of what serves, by the weight `current` if by any."""
     table, now = found[:, :-1], found[:, -1]
     chosen, gains = held_out(table, now, weights, current)
     best = choice(table, weights, current)
@@ -103,7 +105,7 @@ def tuned(found: NDArray[np.float64], weights: tuple[float, ...], current: float
 
 
 def held_out(
-    table: NDArray[np.float64], now: NDArray[np.float64], weights: Sequence[float], current: float
+    table: NDArray[np.float64], now: NDArray[np.float64], weights: Sequence[float], current: float | None
 ) -> tuple[tuple[float, ...], NDArray[np.float64]]:
     """The weight that each fold's others choose, and what it gains each question of the fold, (questions,)."""
     places = list(range(len(table)))
@@ -113,19 +115,19 @@ def held_out(
     for fold in range(min(FOLDS, len(places))):
         out = places[fold::FOLDS]
         others = sorted(set(places) - set(out))
-        weight = choice(table[others], weights, current) if others else current
+        if not others:
+            break  # a single question has no others to choose by
+        weight = choice(table[others], weights, current)
         chosen.append(weight)
         if weight != current:
             gains[out] = table[out, list(weights).index(weight)] - now[out]
     return tuple(chosen), gains
 
 
-def choice(table: NDArray[np.float64], weights: Sequence[float], current: float) -> float:
-    """The weight of the highest mean; among equals the one nearest to the current one."""
-    means = table.mean(axis=0)
-    return min(zip(weights, means, strict=True), key=lambda one: (-round(one[1], 9), abs(one[0] - current)))[
-        0
-    ]
+def choice(table: NDArray[np.float64], weights: Sequence[float], current: float | None) -> float:
+    """The weight of the highest mean; among equals the one nearest to the current one, or to none of the arms."""
+    means, middle = table.mean(axis=0), 0.5 if current is None else current
+    return min(zip(weights, means, strict=True), key=lambda one: (-round(one[1], 9), abs(one[0] - middle)))[0]
 
 
 def interval(values: NDArray[np.float64]) -> Interval:
@@ -160,7 +162,7 @@ def chance(gains: NDArray[np.float64]) -> float:
     return float((found >= best).mean())
 
 
-def refusal(questions: int, best: float, current: float, gain: Interval, luck: float) -> str:
+def refusal(questions: int, best: float, current: float | None, gain: Interval, luck: float) -> str:
     """Why the profile is to stay as it is, or nothing."""
     if questions < LEAST_QUESTIONS:
         return (
@@ -168,7 +170,7 @@ def refusal(questions: int, best: float, current: float, gain: Interval, luck: f
             f"at least {LEAST_QUESTIONS} are needed."
         )
     if best == current:
-        return f"The weight {current:g} is the best already."
+        return f"The weight {best:g} is the best already."
     if gain.low <= 0:
         return (
             f"On held-out questions the gain in nDCG@10 is {gain.mean:+.4f}, with a 95 % interval from "

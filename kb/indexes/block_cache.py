@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,25 @@ OVERHEAD = 1000  # bytes of an entry beside its arrays: objects, names
 
 
 @dataclass(frozen=True, eq=False)
+class Sources:
+    """Of which segments postings are, block after block: `ids` of those that hold the term, `counts` of postings."""
+
+    ids: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class Entry:
     """The postings of one term in `segments` (ids as int64, big-endian, ascending)."""
 
     segments: bytes
     postings: TermPostings
+    sources: Sources
 
     @property
     def size(self) -> int:
-        arrays = (self.postings.ids, self.postings.frequencies, self.postings.lengths)
+        found = self.postings
+        arrays = (found.ids, found.frequencies, found.lengths, self.sources.ids, self.sources.counts)
         return sum(array.nbytes for array in arrays) + len(self.segments) + OVERHEAD
 
     def missing(self, wanted: bytes) -> bytes:
@@ -37,9 +48,19 @@ class Entry:
             return b""
         return np.setdiff1d(numbers(wanted), numbers(self.segments), assume_unique=True).tobytes()
 
-    def serves(self, wanted: bytes) -> bool:
-        """Whether nothing is in here but what is wanted: segments were added at most."""
-        return self.segments == wanted or bool(np.isin(numbers(self.segments), numbers(wanted)).all())
+    def within(self, wanted: bytes) -> "Entry":
+        """What is in here of the `wanted` segments: a merge takes some away, and the others stay known."""
+        if self.segments == wanted:
+            return self
+        held = numbers(self.segments)
+        there = np.isin(held, numbers(wanted), assume_unique=True)
+        if there.all():
+            return self
+        stays = np.isin(self.sources.ids, held[there])
+        sources = Sources(self.sources.ids[stays], self.sources.counts[stays])
+        chosen, found = np.repeat(stays, self.sources.counts), self.postings
+        arrays = (found.ids[chosen], found.frequencies[chosen], found.lengths[chosen])
+        return Entry(held[there].tobytes(), TermPostings(found.term, *closed(*arrays)), sources)
 
 
 _entries: OrderedDict[tuple[bytes, str], Entry] = OrderedDict()
@@ -62,7 +83,9 @@ def known(place: bytes, terms: Sequence[str], segments: bytes) -> dict[str, Entr
             if entry is not None:
                 _entries.move_to_end((place, term))
                 found[term] = entry
-    return {term: entry for term, entry in found.items() if entry.serves(segments)}
+    chosen = {term: entry.within(segments) for term, entry in found.items()}
+    keep(place, {term: entry for term, entry in chosen.items() if entry is not found[term]})
+    return chosen
 
 
 def keep(place: bytes, entries: Mapping[str, Entry]) -> None:
@@ -80,17 +103,25 @@ def keep(place: bytes, entries: Mapping[str, Entry]) -> None:
             _size -= oldest.size
 
 
-def joined(entry: Entry | None, segments: bytes, more: TermPostings) -> Entry:
+def joined(entry: Entry | None, segments: bytes, more: TermPostings, sources: Sources) -> Entry:
     """What is known and what was read of the other `segments`, together; nobody can change it any more."""
     parts = [entry.postings, more] if entry else [more]
-    arrays = [
+    origins = [entry.sources, sources] if entry else [sources]
+    arrays = closed(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.frequencies for part in parts]),
         np.concatenate([part.lengths for part in parts]),
-    ]
+    )
+    ids, counts = [part.ids for part in origins], [part.counts for part in origins]
+    return Entry(
+        segments, TermPostings(more.term, *arrays), Sources(np.concatenate(ids), np.concatenate(counts))
+    )
+
+
+def closed(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     for array in arrays:
         array.flags.writeable = False
-    return Entry(segments, TermPostings(more.term, *arrays))
+    return arrays
 
 
 def numbers(segments: bytes) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from django.db import connection
@@ -23,20 +24,21 @@ UNION ALL
 SELECT string_agg(int4send(chunk_id), ''::bytea), -count(*), -sum(length)::bigint
     FROM indexes_tombstone WHERE chunking_id = %(chunking)s AND collection_id = ANY(%(collections)s)
 """
-# Few long blocks are sent one by one; many short ones are joined first.
+# Few long blocks are sent one by one; many short ones are joined first. Each comes with its segment and its length.
 BLOCKS = """
-SELECT term, postings FROM indexes_postingblock
+SELECT term, postings, int8send(segment_id), int8send(octet_length(postings)) FROM indexes_postingblock
     WHERE term = ANY(%(terms)s::text[]) AND segment_id = ANY(%(segments)s)
 UNION ALL
-SELECT NULL, int8send(count(*)) FROM indexes_segment WHERE id = ANY(%(segments)s)
+SELECT NULL, int8send(count(*)), NULL, NULL FROM indexes_segment WHERE id = ANY(%(segments)s)
 """
 JOINED_BLOCKS = """
-SELECT term, (
-    SELECT string_agg(postings, ''::bytea) FROM indexes_postingblock
+SELECT term, joined.* FROM unnest(%(terms)s::text[]) wanted (term), LATERAL (
+    SELECT string_agg(postings, ''::bytea), string_agg(int8send(segment_id), ''::bytea),
+        string_agg(int8send(octet_length(postings)), ''::bytea) FROM indexes_postingblock
     WHERE indexes_postingblock.term = wanted.term AND segment_id = ANY(%(segments)s)
-) FROM unnest(%(terms)s::text[]) wanted (term)
+) joined
 UNION ALL
-SELECT NULL, int8send(count(*)) FROM indexes_segment WHERE id = ANY(%(segments)s)
+SELECT NULL, int8send(count(*)), NULL, NULL FROM indexes_segment WHERE id = ANY(%(segments)s)
 """
 MOST_SENT_ONE_BY_ONE = 64  # segments
 
@@ -64,7 +66,7 @@ class PostgresLexical:
     def postings(self, terms: Sequence[str], scope: Scope) -> Postings:
         """Segments never change, so what is read of them later still belongs to the state that was read first;
         where one of them has gone meanwhile, that begins anew."""
-        wanted = [term for term in terms if term != bm25.EVERY]
+        wanted = [term for term in dict.fromkeys(terms) if term != bm25.EVERY]
         with pools.asking("words") as connected:
             while True:
                 state = self.state(connected, scope)
@@ -94,22 +96,37 @@ class PostgresLexical:
         for part in {part for part in missing.values() if part}:
             these = [term for term, wanted in missing.items() if wanted == part]
             for term, blocks in read(connected, these, np.frombuffer(part, ">i8")).items():
-                known[term] = block_cache.joined(known.get(term), segments, bm25.unpack(term, blocks))
+                found = bm25.unpack(term, [block.postings for block in blocks])
+                known[term] = block_cache.joined(known.get(term), segments, found, sources(blocks))
         block_cache.keep(place, {term: known[term] for term, part in missing.items() if part})
         return [known[term].postings for term in terms]
 
 
-def read(connected: Connection, terms: Sequence[str], segments: NDArray[np.int64]) -> dict[str, list[bytes]]:
+class Blocks(NamedTuple):
+    """Packed postings of one or several segments; those and their lengths in bytes as int64, big-endian."""
+
+    postings: bytes
+    segments: bytes
+    lengths: bytes
+
+
+def sources(blocks: Sequence[Blocks]) -> block_cache.Sources:
+    ids, lengths = b"".join(block.segments for block in blocks), b"".join(block.lengths for block in blocks)
+    counts = np.frombuffer(lengths, ">i8").astype(np.int64) // bm25.BYTES_PER_POSTING
+    return block_cache.Sources(np.frombuffer(ids, ">i8").astype(np.int64), counts)
+
+
+def read(connected: Connection, terms: Sequence[str], segments: NDArray[np.int64]) -> dict[str, list[Blocks]]:
     """The blocks of each of the (distinct) `terms` in `segments`. Raises Outdated where a segment is gone."""
     statement = BLOCKS if len(segments) <= MOST_SENT_ONE_BY_ONE else JOINED_BLOCKS
     given = {"terms": list(terms), "segments": segments.astype(np.int64)}
-    found: dict[str, list[bytes]] = {term: [] for term in terms}
+    found: dict[str, list[Blocks]] = {term: [] for term in terms}
     there = 0
-    for term, block in connected.execute(statement, given, binary=True).fetchall():
+    for term, block, *of in connected.execute(statement, given, binary=True).fetchall():
         if term is None:
             there = int.from_bytes(block, "big")
         elif block is not None:
-            found[term].append(block)
+            found[term].append(Blocks(block, *of))
     if there != len(segments):
         raise Outdated
     return found

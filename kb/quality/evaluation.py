@@ -26,8 +26,10 @@ from kb.quality.scoring import ARMS, Arm, Corpus, figures, score
 from kb.quality.scratch import scratch
 from kb.quality.vector_cache import CachedEmbedder
 from kb.search.arranging import arranged, within
+from kb.search.models import RetrievalProfile
 from kb.search.narrowing import languages
 from kb.search.profiles import default_profile
+from retrieval.analysis import analyse
 from retrieval.answering import Finished
 from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.beir import Dataset
@@ -45,9 +47,10 @@ class Ingested:
     """A collection that went through the pipeline.
 
     `embedder` may read vectors from the cache; questions are embedded by the version's own, so that
-    their time is a search's time.
+    their time is a search's time. `profile` is the one of the site by which they are searched.
     """
 
+    profile: RetrievalProfile
     user: User
     collection: Collection
     version: IndexVersion
@@ -64,7 +67,7 @@ class Ingested:
 
     @contextmanager
     def retriever(self) -> Iterator[Retriever]:
-        profile = default_profile()
+        profile = self.profile
         with ThreadPoolExecutor(max_workers=4) as executor:
             yield Retriever(
                 PostgresDense(self.version),
@@ -79,8 +82,10 @@ class Ingested:
 
 def evaluate_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> dict[str, Any]:
     """The report on a BEIR collection; leaves nothing behind but the cache."""
+    profile = default_profile()
     with calibrated_scratch():
-        ingested = ingest(dataset.name, files(dataset.corpus), len(dataset.corpus), cache, progress)
+        contents = files(dataset.corpus)
+        ingested = ingest(dataset.name, contents, len(dataset.corpus), cache, progress, profile=profile)
         queries = judged(dataset)
         arms = scored(ingested, queries, progress)
         return report(dataset.name, ingested, arms, {query: dataset.judgements[query] for query in queries})
@@ -88,10 +93,10 @@ def evaluate_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> d
 
 def evaluate_demo(cache: Path | None, progress: Progress) -> dict[str, Any]:
     """The report on the demo questions: how well they are found, and which are rightly declined."""
-    questions = demo_questions()
+    profile, questions = default_profile(), demo_questions()
     with calibrated_scratch():
         contents = list(demo_files())
-        ingested = ingest("demo", contents, len(contents), cache, progress)
+        ingested = ingest("demo", contents, len(contents), cache, progress, profile=profile)
         answerable = {question.id: question for question in questions if question.documents}
         arms = scored(ingested, {question.id: question.text for question in answerable.values()}, progress)
         judgements = {key: dict.fromkeys(question.documents, 1) for key, question in answerable.items()}
@@ -111,9 +116,18 @@ def calibrated_scratch() -> Iterator[None]:
 
 
 def ingest(
-    name: str, contents: Iterable[tuple[str, str, bytes]], total: int, cache: Path | None, progress: Progress
+    name: str,
+    contents: Iterable[tuple[str, str, bytes]],
+    total: int,
+    cache: Path | None,
+    progress: Progress,
+    *,
+    profile: RetrievalProfile,
 ) -> Ingested:
-    """Adds, parses, chunks and embeds every document as a worker would; raises Problem if one fails."""
+    """Adds, parses, chunks and embeds every document as a worker would; raises Problem if one fails.
+
+    `profile` was read before the scratch database, which has one of its own.
+    """
     version = IndexVersion.objects.select_related("model", "index").get(index=ensure_default_index())
     made = providers.embedder(version.model)
     embedder = CachedEmbedder(made, cache) if cache else made
@@ -128,7 +142,7 @@ def ingest(
         step()
     embed_all(version, embedder, progress)
     refuse_failures()
-    return Ingested(user, collection, version, embedder, corpus_of(names))
+    return Ingested(profile, user, collection, version, embedder, corpus_of(names))
 
 
 def embed_all(version: IndexVersion, embedder: DescribedEmbedder, progress: Progress) -> None:
@@ -150,11 +164,12 @@ def refuse_failures() -> None:
 
 def corpus_of(names: Mapping[str, str]) -> Corpus:
     numbers = {document_id: number for number, document_id in enumerate(names)}
-    documents, rendered = {}, {}
-    for chunk in Chunk.objects.select_related("document").order_by("pk").iterator(2000):
+    documents, terms = {}, {}
+    for chunk in Chunk.objects.select_related("document", "revision").order_by("pk").iterator(2000):
         documents[chunk.pk] = numbers[str(chunk.document_id)]
-        rendered[chunk.pk] = render(chunk.document.title, chunk.heading_path, chunk.text)
-    return Corpus(documents, list(names.values()), rendered)
+        rendered = render(chunk.document.title, chunk.heading_path, chunk.text)
+        terms[chunk.pk] = analyse(rendered, chunk.revision.language)
+    return Corpus(documents, list(names.values()), terms)
 
 
 def scored(ingested: Ingested, queries: Mapping[str, str], progress: Progress) -> dict[str, Arm]:
@@ -169,15 +184,19 @@ def report(
     name: str, ingested: Ingested, arms: Mapping[str, Arm], judgements: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
     card = ingested.embedder.describe()
+    measured = {arm: figures(arms[arm], judgements) for arm in ARMS}
+    difference = measured["lexical"]["ndcg@10"] - measured["independent_bm25"]["ndcg@10"]
     return {
         "dataset": name,
         "documents": len(ingested.corpus.names),
         "chunks": len(ingested.corpus.documents),
         "queries": len(judgements),
+        "profile": str(ingested.profile),
         "model": ingested.version.model.name,
         "backend": card.backend,
         "number_format": card.number_format,
-        "arms": {arm: figures(arms[arm], judgements) for arm in ARMS},
+        "arms": measured,
+        "lexical_difference": round(difference, 4),
     }
 
 
@@ -185,7 +204,7 @@ def tried(ingested: Ingested, questions: Iterable[Question], progress: Progress)
     """Every question asked of the quoting answerer, which tells how sure it is."""
     asked = list(questions)
     step = progress("Answering", len(asked))
-    answerer, profile = ExtractiveAnswerer(ingested.embedder), default_profile()
+    answerer, profile = ExtractiveAnswerer(ingested.embedder), ingested.profile
     trials = []
     with ingested.retriever() as retriever:
         for question in asked:

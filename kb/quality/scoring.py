@@ -1,7 +1,8 @@
 """Rankings of documents by each arm, and what they are worth against judgements."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,7 +10,7 @@ import numpy as np
 from rank_bm25 import BM25Okapi
 
 from retrieval import bm25, metrics
-from retrieval.analysis import analyse, variants
+from retrieval.analysis import variants
 from retrieval.fusion import best_per_document
 from retrieval.protocols import Ranked, Scope
 from retrieval.ranking import Retriever
@@ -17,7 +18,8 @@ from retrieval.variants import merged, terms_of
 
 DEPTH = 1000
 CUT = 100
-ARMS = ("dense", "lexical", "hybrid", "rank_bm25")
+ARMS = ("dense", "lexical", "hybrid", "independent_bm25", "rank_bm25")
+"""`independent_bm25` is the formula of the lexical arm, `rank_bm25` the package as it is; both on the same terms."""
 
 
 @dataclass
@@ -30,26 +32,37 @@ class Arm:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The chunks in the database: `documents` maps each to a number, `names` that number to the BEIR id."""
+    """The chunks in the database: `documents` maps each to a number, `names` that number to the BEIR id.
+
+    `terms` are what each was analysed to, in its own language.
+    """
 
     documents: Mapping[int, int]
     names: Sequence[str]
-    rendered: Mapping[int, str]
+    terms: Mapping[int, Sequence[str]]
 
     def ranking(self, ranked: Ranked) -> list[str]:
         """The documents of a per-document ranking, best first."""
         return [self.names[number] for number in ranked.ids[:CUT].tolist()]
 
 
-class Baseline:
-    """The rank_bm25 package as it is, on the same terms."""
+class Independent(BM25Okapi):  # type: ignore[misc]  # rank_bm25 carries no types
+    """The package with the idf of retrieval.bm25, which is never negative."""
 
-    def __init__(self, rendered: Mapping[int, str]) -> None:
-        self.ids = np.array(list(rendered), np.int64)
-        self.model = BM25Okapi([analyse(text) for text in rendered.values()])
+    def _calc_idf(self, nd: dict[str, int]) -> None:
+        for term, df in nd.items():
+            self.idf[term] = math.log(1 + (self.corpus_size - df + 0.5) / (df + 0.5))
+
+
+class Baseline:
+    """A ranking by rank_bm25. A question's words count with their terms in each of `languages`."""
+
+    def __init__(self, model: BM25Okapi, chunks: Iterable[int], languages: Sequence[str]) -> None:
+        self.model, self.ids, self.languages = model, np.array(list(chunks), np.int64), languages
 
     def search(self, query: str) -> Ranked:
-        scores = np.asarray(self.model.get_scores(analyse(query)), np.float64)
+        terms = [term for word in variants(query, self.languages) for term in word]
+        scores = np.asarray(self.model.get_scores(terms), np.float64)
         order = np.lexsort((self.ids, -scores))[:DEPTH]
         return Ranked(self.ids[order], scores[order])
 
@@ -65,18 +78,20 @@ def score(
 ) -> dict[str, Arm]:
     """Each query through each arm; an arm's best chunk stands for its document, then the arms are fused."""
     arms = {name: Arm() for name in ARMS}
-    baseline = Baseline(corpus.rendered)
+    terms = list(corpus.terms.values())
+    independent = Baseline(Independent(terms, k1=bm25.K1, b=bm25.B), corpus.terms, languages)
+    package = Baseline(BM25Okapi(terms), corpus.terms, languages)
     for query_id, text in queries.items():
         dense = timed(arms["dense"], partial(by_meaning, retriever, text, scope))
         lexical = timed(arms["lexical"], partial(by_words, retriever, text, scope, languages))
-        okapi = timed(arms["rank_bm25"], partial(baseline.search, text))
+        plain = timed(arms["independent_bm25"], partial(independent.search, text))
+        okapi = timed(arms["rank_bm25"], partial(package.search, text))
         timed(arms["hybrid"], partial(hybrid, retriever, text, scope, languages))
-        per_document = [best_per_document(ranked, corpus.documents) for ranked in (dense, lexical, okapi)]
-        arms["dense"].rankings[query_id] = corpus.ranking(per_document[0])
-        arms["lexical"].rankings[query_id] = corpus.ranking(per_document[1])
-        arms["rank_bm25"].rankings[query_id] = corpus.ranking(per_document[2])
-        fused = retriever.fusion.fuse(per_document[0], per_document[1])
-        arms["hybrid"].rankings[query_id] = corpus.ranking(fused)
+        found = {"dense": dense, "lexical": lexical, "independent_bm25": plain, "rank_bm25": okapi}
+        documents = {name: best_per_document(ranked, corpus.documents) for name, ranked in found.items()}
+        documents["hybrid"] = retriever.fusion.fuse(documents["dense"], documents["lexical"])
+        for name, ranked in documents.items():
+            arms[name].rankings[query_id] = corpus.ranking(ranked)
         done()
     return arms
 

@@ -20,29 +20,28 @@ Judgements = Mapping[str, Mapping[str, int]]
 
 
 def tune_on_beir(dataset: Dataset, cache: Path | None, progress: Progress) -> Tuning:
-    """What a BEIR collection says of the default profile's weight; leaves nothing behind but the cache."""
-    current, queries = default_profile().dense_weight, judged(dataset)
+    """What a BEIR collection says of the default profile's fusion; leaves nothing behind but the cache."""
+    profile, contents = default_profile(), files(dataset.corpus)
     with calibrated_scratch():
-        ingested = ingest(dataset.name, files(dataset.corpus), len(dataset.corpus), cache, progress)
-        return learned(ingested, queries, dataset.judgements, current, progress)
+        ingested = ingest(dataset.name, contents, len(dataset.corpus), cache, progress, profile=profile)
+        return learned(ingested, judged(dataset), dataset.judgements, progress)
 
 
 def tune_on_demo(cache: Path | None, progress: Progress) -> Tuning:
     """The same of the questions about the demo corpus."""
-    current, contents = default_profile().dense_weight, list(demo_files())
+    profile, contents = default_profile(), list(demo_files())
     questions = [question for question in demo_questions() if question.documents]
     with calibrated_scratch():
-        ingested = ingest("demo", contents, len(contents), cache, progress)
+        ingested = ingest("demo", contents, len(contents), cache, progress, profile=profile)
         judgements = {question.id: dict.fromkeys(question.documents, 1) for question in questions}
         queries = {question.id: question.text for question in questions}
-        return learned(ingested, queries, judgements, current, progress)
+        return learned(ingested, queries, judgements, progress)
 
 
 def learned(
     ingested: Ingested,
     queries: Mapping[str, str],
     judgements: Judgements,
-    current: float,
     progress: Progress,
 ) -> Tuning:
     """Raises Problem where nothing can be learned."""
@@ -57,7 +56,7 @@ def learned(
             questions.append(Judged(arms[0], arms[1], ingested.corpus.names, judgements[query]))
             step()
     try:
-        return tune(questions, current)
+        return tune(questions, retriever.fusion)
     except ValueError as error:
         raise Problem("evaluation_failed", f"{error}.") from error
 

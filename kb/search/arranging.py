@@ -19,6 +19,7 @@ from kb.core.models import Reader
 from kb.core.visibility import visible
 from kb.documents.models import Chunk, Document
 from kb.indexes import pools
+from kb.search import deadlines
 from kb.search.models import RetrievalProfile
 from retrieval.adjacency import Piece, Run, joined, widened
 from retrieval.analysis import analyse
@@ -30,6 +31,7 @@ from retrieval.ranking import Hit
 from retrieval.reranking import CrossEncoderReranker, NotReranked, Reranker
 
 NEIGHBOURS = 8  # chunks on either side that may belong to the section of a hit
+TRIAL_MILLISECONDS = 60_000.0  # for a model that is loaded to be tried
 DIVERSE = 50  # hits among which variety is looked for
 
 # Of a chunk; a search has a use for nothing else, and reading the rest took as long again.
@@ -187,6 +189,13 @@ def reranker(model: str) -> Reranker:
     return CrossEncoderReranker(model)
 
 
+def try_reranker(model: str) -> None:
+    """Loads it and judges a passage. Raises NotReranked where it cannot do that."""
+    reranker(model).scores(
+        "What is tried?", ["Whether it gives one score for a passage."], TRIAL_MILLISECONDS
+    )
+
+
 def reranked(
     shelf: Shelf, question: str, hits: list[Hit], profile: RetrievalProfile
 ) -> tuple[list[Hit], dict[int, float], tuple[str, ...], dict[str, float]]:
@@ -196,9 +205,10 @@ def reranked(
     best = shelf.seen(hits[: profile.rerank_candidates])
     rows = [shelf.rows[hit.chunk_id] for hit in best]
     texts = [render(row.document.title, row.heading_path, row.text) for row in rows]
-    began = time.perf_counter()
+    began, spare = time.perf_counter(), 1000 * deadlines.spare()
     try:
-        scores = reranker(profile.reranker).scores(question, texts, profile.rerank_milliseconds)
+        budget = min(profile.rerank_milliseconds, spare)
+        scores = reranker(profile.reranker).scores(question, texts, budget)
     except NotReranked as reason:
         return hits, {}, (f"The passages stand as they were found: {reason}",), stage("rerank", began)
     by_chunk = {hit.chunk_id: float(score) for hit, score in zip(best, scores, strict=True)}

@@ -74,6 +74,11 @@ def patience() -> float:
         return 0.0
 
 
+def spare() -> float:
+    """Seconds that something may take now before what is kept for reading the passages; none where it has begun."""
+    return max(0.0, patience() - limits().rest)
+
+
 class Telling:
     """Tells Django's connection how long a statement may take: at first, and when that has changed."""
 

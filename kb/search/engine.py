@@ -43,6 +43,7 @@ DEGRADED = {
     "dense": "The search by meaning failed or took too long, so the words alone were searched.",
     "lexical": "The search by words failed or took too long, so the meaning alone was searched.",
 }
+UNCHECKED = "The spelling could not be looked at in time, so the words were searched as they were typed."
 
 _arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 
@@ -70,9 +71,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be found, for whom and how."""
+    """What is to be found, for whom and how; `query` is what becomes of it in the records."""
 
     user: Reader
+    query: Query
     question: Parsed
     collections: Sequence[str] | None
     limit: int
@@ -97,6 +99,11 @@ class Stages:
     def since_began(self, stage: str) -> None:
         self.add({stage: (time.perf_counter() - self.began) * 1000})
 
+    def ended(self) -> dict[str, float]:
+        """All of them, and the whole."""
+        self.since_began("total")
+        return {stage: round(took, 2) for stage, took in self.milliseconds.items()}
+
 
 def search(
     user: Reader,
@@ -119,15 +126,16 @@ def search(
     stages = Stages()
     asked = parse(checked(text))
     limit = min(max(limit, 1), MOST_RESULTS)
+    query = Query(kind=kind, user=user if isinstance(user, User) else None, text=asked.question)
     try:
         with deadlines.search():
             serving = served(within_reach(user, collections), user)
             how = chosen(user, profile, serving[0].profile if serving else "")
-            return found(
-                Wanted(user, asked, collections, limit, kind, how, explain, as_typed), serving, stages
-            )
+            wanted = Wanted(user, query, asked, collections, limit, kind, how, explain, as_typed)
+            return found(wanted, serving, stages)
     except (Error, psycopg.Error, TimeoutError) as error:
         logger.exception("A search failed")
+        note_failure(query, stages)
         raise Problem(
             "unavailable", "The search is not available just now: try again in a minute.", 503
         ) from error
@@ -150,15 +158,15 @@ def checked(text: str) -> str:
 
 
 def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
-    user = wanted.user if isinstance(wanted.user, User) else None
-    query = Query(kind=wanted.kind, user=user, text=wanted.question.question, profile=wanted.profile)
+    query = wanted.query
+    query.profile = wanted.profile
+    query.versions = [each.version.pk for each in serving]
+    query.version = serving[-1].version if serving else None
     spelled = spelling_of(wanted, serving)
     wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
     searched = [by_version(wanted, each, each.version) for each in serving]
     for each in searched:
-        query.version = each.version
-        query.versions.append(each.version.pk)
         query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
         stages.add(each.hits.milliseconds)
     laid = laid_out(wanted, searched)
@@ -170,7 +178,7 @@ def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
         ", ".join(str(each.version) for each in searched),
         "" if laid.passages else empty_because(wanted),
         laid.rows,
-        (*(note for each in searched for note in each.notes), *laid.notes),
+        (*filter(None, [spelled.note]), *(note for each in searched for note in each.notes), *laid.notes),
         wanted.question.words,
         spelled.changed,
     )
@@ -188,7 +196,8 @@ def empty_because(wanted: Wanted) -> str:
 
 
 def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
-    """The question as it is to be searched. One that is to be answered stays as it was asked."""
+    """The question as it is to be searched. One that is to be answered stays as it was asked: its answer is kept, and
+    what was meant is a word of a document that may be gone or closed when it is shown."""
     if wanted.as_typed or wanted.kind == Query.Kind.ASK:
         return Corrections(wanted.question)
     try:
@@ -199,7 +208,7 @@ def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
             return corrected(wanted.question, collections, chunkings, languages)
     except (Error, psycopg.Error):
         logger.exception("A search does without correcting the spelling")
-        return Corrections(wanted.question)
+        return Corrections(wanted.question, note=UNCHECKED)
 
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:
@@ -289,8 +298,17 @@ def explained(passages: Sequence[Passage], laid: Arranged, hits: Hits) -> tuple[
 
 def finished(results: Results, stages: Stages) -> Results:
     """Records the query with the time that each stage took."""
-    stages.since_began("total")
-    results.query.stages = {stage: round(took, 2) for stage, took in stages.milliseconds.items()}
+    results.query.stages = stages.ended()
     results.query.results = len(results.passages)
     record(results.query)
     return results
+
+
+def note_failure(query: Query, stages: Stages) -> None:
+    """Records a search that nobody got results of, if the database takes it soon: who asked waits for that."""
+    query.failed, query.stages = True, stages.ended()
+    try:
+        with deadlines.extra(), deadlines.search():
+            record(query)
+    except (Error, psycopg.Error):
+        logger.warning("A failed search could not be recorded", exc_info=True)

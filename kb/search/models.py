@@ -145,6 +145,9 @@ class Query(models.Model):
     )
     results = models.PositiveIntegerField(default=0)
     degraded = models.TextField(blank=True, help_text="why one arm was missing, if one was")
+    failed = models.BooleanField(
+        default=False, db_default=False, help_text="the search ended with an error, and nobody got results"
+    )
     stages = models.JSONField(default=dict, help_text="milliseconds by stage")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 

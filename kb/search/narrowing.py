@@ -5,6 +5,7 @@ that it is exact; where too many may, some are read and a note says so. A word t
 every inflection, as it would be found.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from kb.indexes import pools
 from kb.indexes.lexical import Outdated, PostgresLexical
 from retrieval import bm25
-from retrieval.analysis import analyse, needed, spelled, stands_in
+from retrieval.analysis import analyse, fold, needed, opening, spelled, spelled_in, stands_in
 from retrieval.protocols import Postings, Scope, TermPostings
 from retrieval.querying import TYPES, Filter, Parsed
 
@@ -247,7 +248,7 @@ def _is_word(text: str, spoken: Sequence[str]) -> bool:
 
 def _reading(ids: Ids, phrases: Sequence[str]) -> Ids:
     """Those that hold every phrase."""
-    wanted = [spelled(text) for text in phrases]
+    wanted = [(words, opening(words)) for words in map(spelled, phrases)]
     found: list[int] = []
     for start in range(0, len(ids), A_BATCH):
         batch = ids[start : start + A_BATCH].astype(np.int32)
@@ -259,9 +260,14 @@ def _reading(ids: Ids, phrases: Sequence[str]) -> Ids:
     return np.array(sorted(found), np.int64)
 
 
-def _holds_all(phrases: Sequence[Sequence[str]], texts: Sequence[str]) -> bool:
-    words = [spelled(text) for text in texts]
-    return all(any(stands_in(phrase, each) for each in words) for phrase in phrases)
+def _holds_all(phrases: Sequence[tuple[list[str], re.Pattern[str] | None]], texts: Sequence[str]) -> bool:
+    folded = [fold(text) for text in texts]
+    return all(any(_holds(*phrase, text) for text in folded) for phrase in phrases)
+
+
+def _holds(words: Sequence[str], opening: re.Pattern[str] | None, folded: str) -> bool:
+    """Few of the texts that hold the words of a phrase hold them one after the other: those alone are taken apart."""
+    return (opening is None or opening.search(folded) is not None) and stands_in(words, spelled_in(folded))
 
 
 def _conditions(parsed: Parsed) -> Iterable[tuple[str, Any]]:

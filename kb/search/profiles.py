@@ -3,6 +3,7 @@
 A row is never changed, because every query says which one it used.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +19,17 @@ from kb.core.auditing import record
 from kb.core.models import Reader, User
 from kb.core.problems import Problem, not_found
 from kb.indexes import pools
+from kb.search import arranging
 from kb.search.models import Query, RetrievalProfile
+from retrieval.reranking import NotReranked
 
 SETTINGS = (
     "strategy", "dense_weight", "learned_from", "candidates", "reranker", "rerank_candidates", "rerank_milliseconds",
     "diversity", "collapse_duplicates", "merge_adjacent", "widen_to_section", "group_by_document", "title_boost",
     "recency_boost", "recency_days", "passages", "context_tokens",
 )  # fmt: skip
+
+NUMBERED = re.compile(r"\s\d+\s*$")
 
 
 def default_profile() -> RetrievalProfile:
@@ -46,8 +51,8 @@ def stamped(database: str, stamp: str) -> RetrievalProfile:  # noqa: ARG001  # o
 
 
 def chosen(reader: Reader, name: str, default: str = "") -> RetrievalProfile:
-    """Without a name the default one, whose stamp is `default` where it is known; else the newest of that name, or the
-    one with that name and number.
+    """Without a name the default one, whose stamp is `default` where it is known; else the one with that name and
+    number, or the newest of that name.
 
     Raises Problem where the reader may not choose, or there is none.
     """
@@ -62,9 +67,10 @@ def chosen(reader: Reader, name: str, default: str = "") -> RetrievalProfile:
     base, _, number = name.rpartition(" ")
     if "\0" in name:  # which PostgreSQL has no text for
         raise not_found("retrieval profile")
-    named = RetrievalProfile.objects.filter(name=name).order_by("-number").first()
-    if named is None and base and number.isdecimal() and number.isascii() and len(number) < 10:
+    named = None
+    if base and number.isdecimal() and number.isascii() and len(number) < 10:
         named = RetrievalProfile.objects.filter(name=base, number=int(number)).first()
+    named = named or RetrievalProfile.objects.filter(name=name).order_by("-number").first()
     if named is None:
         raise not_found("retrieval profile")
     return named
@@ -74,20 +80,51 @@ def settings_of(profile: RetrievalProfile) -> dict[str, Any]:
     return {name: getattr(profile, name) for name in SETTINGS}
 
 
-@transaction.atomic
 def revise_profile(actor: User | None, draft: RetrievalProfile) -> RetrievalProfile:
     """Stores `draft`'s settings as the next number of its name.
 
     What was the default under this name stays it, and `is_default` makes it so; there is always one.
-    Raises Problem for settings that no search can follow.
+    Raises Problem for settings that no search can follow, and where one is to serve whose reranker does not work.
     """
-    # All of them, in one order: whoever else makes one, or another default, comes before or after.
-    rows = list(RetrievalProfile.objects.select_for_update().order_by("pk"))
+    if draft.is_default or RetrievalProfile.objects.filter(name=draft.name, is_default=True).exists():
+        try_reranker(draft)
+    return store(actor, draft)
+
+
+def try_reranker(profile: RetrievalProfile) -> None:
+    """Before it serves, and before anything is locked: it may have to be fetched. Raises Problem if it fails."""
+    if not profile.reranker:
+        return
+    try:
+        arranging.try_reranker(profile.reranker)
+    except NotReranked as reason:
+        raise Problem(
+            "invalid", f"The reranker {profile.reranker!r} cannot serve. {reason}", field="reranker"
+        ) from reason
+
+
+def locked() -> list[RetrievalProfile]:
+    """All of them, in one order: whoever else makes one, or another default, comes before or after.
+
+    Their keys stay free, so that a query which refers to one is recorded meanwhile.
+    """
+    return list(RetrievalProfile.objects.select_for_update(no_key=True).order_by("pk"))
+
+
+@transaction.atomic
+def store(actor: User | None, draft: RetrievalProfile) -> RetrievalProfile:
+    rows = locked()
     same = [row for row in rows if row.name == draft.name]
     serves = draft.is_default or any(row.is_default for row in same)
     number = max((row.number for row in same), default=0) + 1
     made = RetrievalProfile(name=draft.name, number=number, is_default=serves, **settings_of(draft))
     check(made)
+    if not same and NUMBERED.search(made.name):
+        raise Problem(
+            "invalid",
+            "name: a name that ends in a number reads like the version of another profile.",
+            field="name",
+        )
     if serves:
         RetrievalProfile.objects.filter(is_default=True).update(is_default=False)
     made.save()
@@ -114,10 +151,15 @@ def check(draft: RetrievalProfile) -> None:
         )
 
 
-@transaction.atomic
 def make_default(actor: User, profile: RetrievalProfile) -> None:
-    """Searches use it from now on."""
-    list(RetrievalProfile.objects.select_for_update().order_by("pk"))
+    """Searches use it from now on. Raises Problem where its reranker does not work."""
+    try_reranker(profile)
+    with transaction.atomic():
+        switch_default(actor, profile)
+
+
+def switch_default(actor: User, profile: RetrievalProfile) -> None:
+    locked()
     RetrievalProfile.objects.filter(is_default=True).update(is_default=False)
     RetrievalProfile.objects.filter(pk=profile.pk).update(is_default=True)
     record(actor, "make profile default", profile)
@@ -140,6 +182,7 @@ class Use:
     queries: int
     without_result: int
     degraded: int
+    failed: int
     milliseconds: float | None
 
 
@@ -151,13 +194,12 @@ def uses(profiles: Sequence[RetrievalProfile]) -> list[Use]:
         .values("profile")
         .annotate(
             queries=Count("pk"),
-            without_result=Count("pk", filter=Q(results=0)),
+            without_result=Count("pk", filter=Q(results=0, failed=False)),
             degraded=Count("pk", filter=~Q(degraded="")),
+            failed=Count("pk", filter=Q(failed=True)),
             milliseconds=Avg(Cast(KT("stages__total"), FloatField())),
         )
     )
-    numbers = {
-        row["profile"]: (row["queries"], row["without_result"], row["degraded"], row["milliseconds"])
-        for row in counted
-    }
-    return [Use(profile, *numbers.get(profile.pk, (0, 0, 0, None))) for profile in profiles]
+    names = ("queries", "without_result", "degraded", "failed", "milliseconds")
+    numbers = {pk: found for pk, *found in counted.values_list("profile", *names)}
+    return [Use(profile, *numbers.get(profile.pk, (0, 0, 0, 0, None))) for profile in profiles]

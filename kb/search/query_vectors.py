@@ -86,8 +86,8 @@ class Shelf:
         seconds = 3600 * settings.QUERY_VECTOR_HOURS
         self.exchange(lambda: self.cache.set(place, content, seconds))
 
-    def exchange(self, ask: Callable[[], Any]) -> Any:
-        """What the cache says; None while it rests, and if it fails."""
+    def exchange(self, ask: Callable[[], Any], *, quick: bool = True) -> Any:
+        """What the cache says; None while it rests, and if it fails. What is `quick` fails if it takes long."""
         if not self.breaker.allows():
             return None
         began, said, failed = time.monotonic(), None, False
@@ -98,7 +98,7 @@ class Shelf:
             failed = True
         except Exception as error:  # noqa: BLE001 (whatever unpickling rubbish may raise)
             logger.warning("The cache of query vectors holds rubbish: %s", error)
-        if failed or time.monotonic() - began > deadlines.limits().cache:
+        if failed or (quick and time.monotonic() - began > deadlines.limits().cache):
             self.breaker.failed()
         else:
             self.breaker.succeeded()
@@ -126,7 +126,7 @@ def size() -> Size | None:
     made = shelf.cache
     if not isinstance(made, RedisCache):
         return None
-    found: Size | None = shelf.exchange(lambda: counted(made))
+    found: Size | None = shelf.exchange(lambda: counted(made), quick=False)
     return found
 
 

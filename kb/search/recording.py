@@ -7,9 +7,10 @@ from kb.search.models import Query
 
 INSERT = """
 INSERT INTO search_query
-    (id, kind, user_id, text, profile_id, version_id, versions, results, degraded, stages, created_at)
+    (id, kind, user_id, text, profile_id, version_id, versions, results, degraded, failed, stages,
+        created_at)
 VALUES (%(id)s, %(kind)s, %(user)s, %(text)s, %(profile)s, %(version)s, %(versions)s::bigint[], %(results)s,
-    %(degraded)s, %(stages)s, now())
+    %(degraded)s, %(failed)s, %(stages)s, now())
 RETURNING created_at
 """
 
@@ -30,6 +31,7 @@ def record(query: Query) -> None:
         "versions": query.versions,
         "results": query.results,
         "degraded": query.degraded,
+        "failed": query.failed,
         "stages": Jsonb(query.stages),
     }
     with pools.asking("rows") as connected:

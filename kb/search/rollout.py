@@ -81,8 +81,8 @@ def side(version_id: int | None, since: datetime) -> Side:
     queries = Query.objects.filter(versions__contains=[version_id], created_at__gte=since)
     counted = queries.order_by().aggregate(
         queries=Count("pk"),
-        degraded=Count("pk", filter=~Q(degraded="")),
-        empty=Count("pk", filter=Q(results=0)),
+        degraded=Count("pk", filter=~Q(degraded="") | Q(failed=True)),
+        empty=Count("pk", filter=Q(results=0, failed=False)),
     )
     answers = Answer.objects.filter(query__in=queries).order_by()
     given = answers.aggregate(

@@ -1,11 +1,11 @@
 """A word that stands nowhere falls back to the nearest one that the reader may see.
 
-Only terms of collections that the reader sees are looked through, only such as stand in a chunk that is still there
-are taken, and what is shown is a word of such a chunk: nothing is told that a search would not tell.
+Only terms of collections that the reader sees are taken, of these only such as stand in a chunk that is still there,
+and what is shown is a word of such a chunk: nothing is told that a search would not tell.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,9 @@ from psycopg import Connection
 from kb.indexes import pools
 from kb.indexes.lexical import PostgresLexical
 from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
-from retrieval.protocols import Scope
+from retrieval.protocols import Postings, Scope
 from retrieval.querying import Parsed, with_words
-from retrieval.spelling import allowance, edits, nearest, openings
+from retrieval.spelling import allowance, edits, nearest, openings, within
 
 MOST_CORRECTED = 5
 """Words of one question: one with more is in a language that the documents are not."""
@@ -27,7 +27,8 @@ MOST_WEIGHED = 24
 MOST_PER_OPENING = 2_000
 
 _WORD = re.compile(r"[^\W\d_]+")
-_ALONE = re.compile(r"\W*([^\W\d_]+)\W*")
+# Letters alone, or parts of letters joined by hyphens and apostrophes, each of which is a word of its own.
+_ALONE = re.compile(r"\W*([^\W\d_]+(?:[-‐’'][^\W\d_]+)*)\W*")
 
 SEGMENTS = """
 ARRAY(
@@ -48,15 +49,19 @@ SELECT EXISTS (
     WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s)
 )
 """
-# So is each opening.
-NEAR = f"""
-SELECT DISTINCT term FROM unnest(%(openings)s::text[]) AS asked(opening), LATERAL (
-    SELECT block.term FROM indexes_postingblock block
-    WHERE block.term >= opening AND block.term < opening || U&'\\FFFF'
-        AND block.segment_id = ANY({SEGMENTS}) AND length(block.term) BETWEEN %(least)s AND %(most)s
-    LIMIT %(limit)s
-) AS near
-"""  # noqa: S608
+# Each term of an opening is one look at the index as well, however many blocks it has (a loose index scan), whosesoever
+# they are. They come in the order of the alphabet: a limit always leaves the same.
+NEAR = """
+WITH RECURSIVE walked(opening, term, place) AS (
+    SELECT opening, opening, 0 FROM unnest(%(openings)s::text[]) AS asked(opening)
+    UNION ALL
+    SELECT opening, following.term, place + 1 FROM walked, LATERAL (
+        SELECT block.term FROM indexes_postingblock block
+        WHERE block.term > walked.term AND block.term < opening || U&'\\FFFF' ORDER BY block.term LIMIT 1
+    ) AS following WHERE place < %(limit)s
+)
+SELECT DISTINCT term FROM walked WHERE place > 0 AND length(term) BETWEEN %(least)s AND %(most)s
+"""
 TEXT = """
 SELECT document.title, chunk.heading_path, chunk.text, revision.language
 FROM documents_chunk chunk JOIN documents_document document ON document.id = chunk.document_id
@@ -75,10 +80,11 @@ class Correction:
 
 @dataclass(frozen=True)
 class Corrections:
-    """The question as it is to be searched; the same where nothing was `changed`."""
+    """The question as it is to be searched; the same where nothing was `changed`. `note`: what could not be done."""
 
     parsed: Parsed
     changed: tuple[Correction, ...] = ()
+    note: str = ""
 
 
 def corrected(
@@ -86,8 +92,9 @@ def corrected(
 ) -> Corrections:
     """The question with each word that no visible chunk holds replaced by the nearest that one does.
 
-    `chunking_ids` are those that the collections are searched by, `spoken` are their languages. Words of
-    phrases, numbers, names with signs or digits in them, and scripts without spaces are left as they are.
+    `chunking_ids` are those that the collections are searched by, `spoken` are their languages. What hyphens and
+    apostrophes join are several words. Words of phrases, numbers, names with other signs or digits in them, and
+    scripts without spaces are left as they are.
     """
     if not collections or not chunking_ids:
         return Corrections(parsed)
@@ -106,7 +113,7 @@ def _candidates(parsed: Parsed) -> list[str]:
     """The words of the question that may be misspelt, as they were typed."""
     exact = {fold(word) for text in parsed.phrases for word in _WORD.findall(text)}
     tokens = (_ALONE.fullmatch(token) for token in parsed.words.split())
-    words = dict.fromkeys(match[1] for match in tokens if match)
+    words = dict.fromkeys(word for match in tokens if match for word in _WORD.findall(match[1]))
     return [word for word in words if allowance(word) and fold(word) not in exact and not is_unspaced(word)]
 
 
@@ -148,7 +155,7 @@ class _Vocabulary:
             known = self.known(connected, terms)
             deleted = connected.execute(DELETED, self.place).fetchone()
         if deleted == (True,):  # whose postings may still be there
-            known = set(self.standing(known))
+            known = self.alive(known)
         return {word: found for word, found in words.items() if not known & set(found)}
 
     def meant(self, unknown: Mapping[str, Variants]) -> dict[str, str]:
@@ -174,8 +181,8 @@ class _Vocabulary:
             if allowance(term) > 1:
                 given = {"openings": sorted(openings(term)), "limit": MOST_PER_OPENING}
                 lengths = {"least": len(term) - allowance(term), "most": len(term) + allowance(term)}
-                rows = connected.execute(NEAR, {**self.place, **given, **lengths}).fetchall()
-                beside = {found for (found,) in rows}
+                rows = connected.execute(NEAR, {**given, **lengths}).fetchall()
+                beside = self.known(connected, within(term, (found for (found,) in rows)))
             else:
                 beside = self.known(connected, edits(term)) if allowance(term) else set()
             # Itself is there only where the chunks that held it are gone.
@@ -183,16 +190,32 @@ class _Vocabulary:
                 return found
         return []
 
+    def alive(self, terms: set[str]) -> set[str]:
+        """Those of the terms that some chunk holds which is there: one in more chunks than were deleted does."""
+        found: set[str] = set()
+        for postings in self.postings(terms):
+            gone = postings.deleted
+            found |= {
+                entry.term
+                for entry in postings.terms
+                if len(entry.ids) > len(gone) or not np.isin(entry.ids, gone).all()
+            }
+        return found
+
     def standing(self, terms: set[str]) -> dict[str, _Standing]:
         """Those of the terms that some chunk holds which is there."""
         found: dict[str, _Standing] = {}
-        for chunking_id in self.chunking_ids if terms else ():
-            postings = PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
+        for postings in self.postings(terms):
             for entry in postings.terms:
                 alive = entry.ids[~np.isin(entry.ids, postings.deleted)]
                 if len(alive) and entry.term not in found:
                     found[entry.term] = _Standing(entry.term, len(alive), int(alive.min()))
         return found
+
+    def postings(self, terms: set[str]) -> Iterator[Postings]:
+        """Of each chunking; what the search by words is about to read as well, and finds in the cache then."""
+        for chunking_id in self.chunking_ids if terms else ():
+            yield PostgresLexical(chunking_id).postings(sorted(terms), Scope(self.collections))
 
     def written(self, connected: Connection, standing: _Standing, typed: str) -> str:
         """The first word of the chunk that has the term; in lower case where that is how was typed."""

@@ -1,4 +1,4 @@
-"""How long searches took, stage by stage: percentiles, their course, the slowest, and what the cache saved."""
+"""How long searches took, stage by stage: percentiles, their course, the slowest, what failed, what the cache saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Step:
-    """The whole time of the queries in one step of a window, in milliseconds; None where there were none."""
+    """One stage of the queries in one step of a window, in milliseconds; None where there were none."""
 
     start: datetime
     count: int
@@ -70,13 +70,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Saved:
-    """How often a vector was looked for and found, the median milliseconds of embedding, how many were degraded."""
+    """How often a vector was looked for and found, the median milliseconds of embedding, how many were degraded and
+    how many failed."""
 
     looked: int
     found: int
     embedding: float | None
     queries: int
     degraded: int
+    failed: int
 
     @property
     def ratio(self) -> float | None:
@@ -90,7 +92,7 @@ class Saved:
 
 RECENT = """
 WITH recent AS MATERIALIZED (
-    SELECT id, kind, stages, created_at, degraded FROM search_query
+    SELECT id, kind, stages, created_at, degraded, failed FROM search_query
     WHERE created_at >= %(since)s AND jsonb_typeof(stages -> 'total') = 'number'
     ORDER BY created_at DESC LIMIT %(most)s
 )
@@ -101,9 +103,9 @@ SELECT kind, stage.key, count(*),
 FROM recent, jsonb_each(stages) stage WHERE jsonb_typeof(stage.value) = 'number' GROUP BY kind, stage.key
 """
 BY_STEP = """
-SELECT kind, date_bin(%(step)s, created_at, %(since)s), count(*),
-    percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY (stages -> 'total')::double precision)
-FROM recent GROUP BY 1, 2
+SELECT kind, stage.key, date_bin(%(step)s, created_at, %(since)s), count(*),
+    percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY stage.value::double precision)
+FROM recent, jsonb_each(stages) stage WHERE jsonb_typeof(stage.value) = 'number' GROUP BY 1, 2, 3
 """
 SLOWEST = """
 SELECT id FROM recent ORDER BY (stages -> 'total')::double precision DESC, id LIMIT %(slow)s
@@ -113,17 +115,18 @@ SELECT count(*) FILTER (WHERE stages ? 'cache'),
     count(*) FILTER (WHERE stages ? 'cache' AND NOT stages ? 'embed'),
     percentile_cont(0.5) WITHIN GROUP (ORDER BY (stages -> 'embed')::double precision)
         FILTER (WHERE jsonb_typeof(stages -> 'embed') = 'number'),
-    count(*), count(*) FILTER (WHERE degraded <> '')
+    count(*), count(*) FILTER (WHERE degraded <> ''), count(*) FILTER (WHERE failed)
 FROM recent
 """
 
 
 @dataclass(frozen=True)
 class Timing:
-    """All that is known of one window, which ends now. `whole`: no query of it was left out."""
+    """All that is known of one window, which ends now. `steps` are by kind and stage. `whole`: no query of it was
+    left out."""
 
     stages: Mapping[str, Sequence[Percentiles]]
-    steps: Mapping[str, Sequence[Step]]
+    steps: Mapping[str, Mapping[str, Sequence[Step]]]
     slowest: Sequence[UUID]
     saved: Saved
 
@@ -165,13 +168,18 @@ def by_kind_and_stage(found: Iterable[tuple[Any, ...]]) -> dict[str, list[Percen
     return kinds
 
 
-def by_kind_and_step(found: Iterable[tuple[Any, ...]], starts: Sequence[datetime]) -> dict[str, list[Step]]:
-    """Every step of the window, oldest first, those without queries included."""
-    known = {(kind, start): Step(start, count, *values) for kind, start, count, values in found}
-    kinds = sorted({kind for kind, _ in known})
-    return {
-        kind: [known.get((kind, start), Step(start, 0, None, None)) for start in starts] for kind in kinds
-    }
+def by_kind_and_step(
+    found: Iterable[tuple[Any, ...]], starts: Sequence[datetime]
+) -> dict[str, dict[str, list[Step]]]:
+    """Of each stage every step of the window, oldest first, those without queries included."""
+    known: dict[tuple[str, str], dict[datetime, Step]] = {}
+    for kind, stage, start, count, values in found:
+        known.setdefault((kind, stage), {})[start] = Step(start, count, *values)
+    steps: dict[str, dict[str, list[Step]]] = {}
+    for (kind, stage), there in known.items():
+        every = [there.get(start, Step(start, 0, None, None)) for start in starts]
+        steps.setdefault(kind, {})[stage] = every
+    return steps
 
 
 def place(stage: str) -> int:

@@ -15,6 +15,7 @@ from retrieval.analysis import (
     analyser_hash,
     fold,
     needed,
+    opening,
     spelled,
     stands_in,
     variants,
@@ -280,6 +281,61 @@ def test_a_long_phrase_takes_no_longer_than_its_words() -> None:
     assert stands_in(phrase, text)
     assert not stands_in([*phrase, "c"], text[:2000])
     assert time.process_time() - began < 1
+
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        "b",
+        "ab",
+        "c++",
+        "c#",
+        "_",
+        "-",
+        " ",
+        "  \n",
+        "'",
+        ".",
+        "+",
+        "京",
+        "京都",
+        "é",
+        "e\u0301",
+        "ß",
+        "İ",
+        "ไทย",
+        "\u0940",
+        "1",
+        "ﬁ",
+    ]
+)
+TEXTS = st.lists(PIECES, max_size=14).map("".join) | st.text(max_size=30)
+
+
+@given(TEXTS, TEXTS)
+def test_the_opening_of_a_phrase_is_wherever_the_phrase_stands(words: str, text: str) -> None:
+    phrase = spelled(words)
+    pattern = opening(phrase)
+    for each in (text, words, text + words, f"{words} {text}", f"{text}, {words}. {text}"):
+        if pattern is not None and stands_in(phrase, spelled(each)):
+            assert pattern.search(fold(each))
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "found"),
+    [
+        ("as well as", "As well\n as, that.", True), ("as well as", "as swell as well", False),
+        ("foo bar", "foo_-bar", True),
+        ("in c++ now", "In C++, now", True), ("of the", "of all the", False),
+    ],
+)  # fmt: skip
+def test_texts_that_hold_the_words_of_a_phrase_apart_have_no_opening_of_it(
+    words: str, text: str, found: bool
+) -> None:
+    pattern = opening(spelled(words))
+    assert pattern is not None
+    assert (pattern.search(fold(text)) is not None) is found
+    assert opening(spelled("東京 of the")) is opening([]) is None
 
 
 def test_punctuation_is_no_phrase() -> None:

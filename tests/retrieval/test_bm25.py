@@ -224,3 +224,20 @@ def test_is_fast_on_three_hundred_thousand_chunks() -> None:
         times.append(time.perf_counter() - began)
     # It takes 3 ms or so; the bound only catches a change of its order of growth.
     assert min(times) < 0.05
+
+
+def test_a_term_that_a_store_returns_twice_is_one() -> None:
+    once = postings_of({1: ["a", "b"], 2: ["a"], 3: ["b"]})
+    twice = Postings(once.count, once.total_length, once.terms * 2, once.deleted)
+    for one, other in zip(*(vars(bm25.rank(each, ["a"], 3)).values() for each in (once, twice)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("far", [1, 30_000, 5_000_000])
+def test_few_postings_far_apart_are_ranked_as_those_close_together(far: int) -> None:
+    """Sorted there, and put into a table here."""
+    chunks = {1: ["a", "b"], 2: ["a", "a"], 3: ["b"], 4: ["a", "c", "c"]}
+    near = bm25.rank(postings_of(chunks), ["a", "b"], 3)
+    apart = bm25.rank(postings_of({chunk * far: terms for chunk, terms in chunks.items()}), ["a", "b"], 3)
+    assert apart.ids.tolist() == [chunk * far for chunk in near.ids.tolist()]
+    np.testing.assert_array_equal(apart.scores, near.scores)

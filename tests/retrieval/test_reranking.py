@@ -1,6 +1,7 @@
 """Reranking by a tiny model made here: its scores, its budget, and what happens without them."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,30 @@ def test_a_batch_that_would_end_too_late_is_not_begun(clocked) -> None:
 def test_who_comes_while_it_is_busy_waits_no_longer_than_the_budget(model: Path) -> None:
     reranker = CrossEncoderReranker(str(model))
     reranker.ready(60)
-    with reranker._using, pytest.raises(NotReranked, match="busy"):
+    go = threading.Event()
+    reranker._using.submit(lambda: go.wait(30))
+    with pytest.raises(NotReranked, match="busy"):
         reranker.scores("q", TEXTS, 10)
+    go.set()
+
+
+def test_a_batch_that_takes_too_long_is_not_waited_for() -> None:
+    go = threading.Event()
+
+    class Hanging:
+        def predict(self, pairs: list[tuple[str, str]], **_settings: Any) -> np.ndarray:
+            go.wait(30)
+            return np.zeros(len(pairs))
+
+    reranker = CrossEncoderReranker("no such model")
+    reranker._encoder, reranker._tried = Hanging(), 0.0  # type: ignore[assignment]
+    reranker._loaded.set()
+    began = time.monotonic()
+    with pytest.raises(NotReranked, match="longer than 50 ms"):
+        reranker.scores("q", TEXTS, 50)
+    assert time.monotonic() - began < 5
+    go.set()
+    assert reranker.scores("q", TEXTS, PLENTY).tolist() == [0, 0, 0, 0]
 
 
 def test_a_model_that_is_not_there_is_told_and_not_tried_again_at_once(

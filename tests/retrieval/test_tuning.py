@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from retrieval import tuning
+from retrieval.fusion import Fusion
 from retrieval.protocols import Ranked
-from retrieval.tuning import Judged, interval, ndcg_at, tune, tuned
+from retrieval.tuning import Judged, interval, ndcg_of, tune, tuned
 
 WEIGHTS = (0.0, 0.5, 1.0)
 
@@ -23,7 +24,7 @@ def question(*, words_know: bool) -> Judged:
 
 
 def test_the_arm_that_knows_gets_the_weight() -> None:
-    found = tune([question(words_know=True)] * 60, current=1.0, weights=WEIGHTS)
+    found = tune([question(words_know=True)] * 60, current=Fusion(1.0), weights=WEIGHTS)
     assert (found.best, found.refusal, found.questions) == (0.5, "", 60), "the nearest of those that do"
     assert found.gain.mean == pytest.approx(found.by_weight[0.5].mean - found.by_weight[1.0].mean)
     assert found.gain.low > 0
@@ -31,14 +32,33 @@ def test_the_arm_that_knows_gets_the_weight() -> None:
 
 
 def test_too_few_questions_are_refused_whatever_the_gain() -> None:
-    found = tune([question(words_know=True)] * 49, current=1.0, weights=WEIGHTS)
+    found = tune([question(words_know=True)] * 49, current=Fusion(1.0), weights=WEIGHTS)
     assert "49 judged questions are too few" in found.refusal
 
 
 def test_the_current_weight_stays_where_it_is_best() -> None:
-    found = tune([question(words_know=False)] * 60, current=1.0, weights=WEIGHTS)
+    found = tune([question(words_know=False)] * 60, current=Fusion(1.0), weights=WEIGHTS)
     assert found.refusal == "The weight 1 is the best already."
     assert (found.gain.mean, found.gain.low, found.gain.high) == (0, 0, 0)
+
+
+def test_a_weight_is_compared_with_the_ranks_where_these_serve() -> None:
+    """Both arms know half of it: whatever weight they have, the ranks together find it as well or better."""
+    scores = {0: 0.9, 1: 1.0, 2: 0.1}
+    both = Judged(ranked({**scores, 2: 0.95}), ranked({0: 1.0, 2: 0.9}), ["a", "b", "c"], {"a": 1})
+    serving = Fusion(1.0, "reciprocal_rank")
+    found = tune([both] * 60, current=serving, weights=WEIGHTS)
+    assert found.current is None
+    assert found.gain.mean == pytest.approx(
+        max(one.mean for one in found.by_weight.values()) - ndcg_of(both, serving)
+    )
+    assert "may be chance" in found.refusal
+    assert not tune([both] * 60, current=Fusion(1.0), weights=WEIGHTS).refusal
+
+
+def test_a_single_question_has_no_others_to_choose_by() -> None:
+    found = tune([question(words_know=True)], current=Fusion(1.0), weights=WEIGHTS)
+    assert (found.fold_weights, found.gain.mean) == ((), 0)
 
 
 def test_chance_alone_is_hardly_ever_taken_for_a_gain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,11 +111,11 @@ def test_the_interval_is_seeded_and_holds_the_mean() -> None:
 
 
 def test_worth_is_the_metric_of_the_fused_ranking() -> None:
-    assert ndcg_at(question(words_know=True), 0.0) == 1.0
-    assert ndcg_at(question(words_know=True), 1.0) == pytest.approx(1 / np.log2(4))
+    assert ndcg_of(question(words_know=True), Fusion(0.0)) == 1.0
+    assert ndcg_of(question(words_know=True), Fusion(1.0)) == pytest.approx(1 / np.log2(4))
 
 
 def test_without_judgements_there_is_nothing_to_learn() -> None:
     nothing = Judged(ranked({1: 1.0}), ranked({}), ["a", "b"], {"a": 0})
     with pytest.raises(ValueError, match="judged relevant"):
-        tune([nothing], 0.8)
+        tune([nothing], Fusion())

@@ -29,15 +29,17 @@ class QueryAdmin(ReadOnly[Query]):
         "milliseconds",
         "version",
         "degraded",
+        "failed",
         "created_at",
     ]
-    list_filter = ["kind", "version"]
+    list_filter = ["kind", "failed", "version"]
     list_select_related = ["user", "version__index"]
     search_fields = ["text"]
     date_hierarchy = "created_at"
     readonly_fields = ("stage_times", "answer_link")
     fields = (
-        "text", "kind", "user", "stage_times", "results", "degraded", "answer_link", "profile", "version", "created_at"
+        "text", "kind", "user", "stage_times", "results", "degraded", "failed", "answer_link", "profile", "version",
+        "created_at",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Query]:

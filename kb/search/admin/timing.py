@@ -29,7 +29,7 @@ class Pillar:
 
 @dataclass(frozen=True)
 class Course:
-    """How the whole time went over the window; `line` is the target's height, `top` the plot's in milliseconds."""
+    """How the time went over the window; `line` is the target's height, `top` the plot's in milliseconds."""
 
     pillars: Sequence[Pillar]
     line: float
@@ -41,12 +41,20 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stage, and how it went over the window beside its own highest step."""
+
+    times: Percentiles
+    course: Course
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One kind of query against its target; `met` is None where there was none."""
 
     target: Target
     total: Percentiles | None
-    stages: Sequence[Percentiles]
+    stages: Sequence[Stage]
     course: Course | None
 
     @property
@@ -91,18 +99,20 @@ def page(request: HttpRequest) -> dict[str, Any]:
 
 
 def verdict(target: Target, known: Timing) -> Verdict:
-    steps = known.steps.get(target.kind)
+    steps = known.steps.get(target.kind, {})
+    times = known.stages.get(target.kind, ())
     return Verdict(
         target,
         known.total(target.kind),
-        known.stages.get(target.kind, ()),
-        course(steps, target.milliseconds) if steps else None,
+        [Stage(each, course(steps[each.stage], each.p95)) for each in times if each.stage in steps],
+        course(steps["total"], target.milliseconds) if steps else None,
     )
 
 
 def course(steps: Sequence[Step], target: float) -> Course:
+    """`target` is what the line shows, and the least that the plot reaches up to."""
     highest = max([target, *(step.p95 for step in steps if step.p95 is not None)])
-    top = 1.1 * min(highest, HIGHEST * target)
+    top = 1.1 * min(highest, HIGHEST * target) or 1.0
     return Course([pillar(step, top) for step in steps], 100 * target / top, top)
 
 

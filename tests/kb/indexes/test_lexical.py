@@ -13,6 +13,8 @@ from kb.indexes.models import PostingBlock, Segment, Tombstone
 from retrieval import bm25
 from retrieval.protocols import Postings, Scope
 
+NOWHERE = block_cache.Sources(np.empty(0, np.int64), np.empty(0, np.int64))
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -106,6 +108,40 @@ def test_after_a_merge_the_merged_is_read(
     assert reads == [(["a"], 3), (["a"], 1)]
 
 
+def test_a_merge_leaves_other_segments_known(
+    chunking: Chunking, collections: list[int], reads: list[tuple[list[str], int]]
+) -> None:
+    everywhere = tuple(collections)
+    postgres, scope = PostgresLexical(chunking.pk), Scope(everywhere)
+    for number, collection in enumerate(everywhere):
+        lexical.append(chunking.pk, collection, [(10 * number, ["a"]), (10 * number + 1, ["b", "b"])])
+    for chunk in (11, 12):
+        lexical.append(chunking.pk, everywhere[1], [(10 * chunk + 5, ["a", "c"])])
+    before = postgres.postings(["a", "b", "c"], scope)
+    Tombstone.objects.create(chunk_id=10, chunking_id=chunking.pk, collection_id=everywhere[1], length=1)
+    merging.merge_all()
+    after = postgres.postings(["a", "b", "c"], scope)
+    assert len(after.deleted) == 0
+    assert reads == [(["a", "b", "c"], len(everywhere) + 2), (["a", "b", "c"], 1)]
+    expected = ids(before)
+    expected["a"].remove(10)
+    assert ids(after) == expected
+    block_cache.clear()
+    anew = postgres.postings(["a", "b", "c"], scope)
+    for one, other in zip(after.terms, anew.terms, strict=True):
+        rows = [sorted(zip(each.ids, each.frequencies, each.lengths, strict=True)) for each in (one, other)]
+        assert rows[0] == rows[1]
+
+
+def test_a_term_that_is_asked_for_twice_is_one(chunking: Chunking, collections: list[int]) -> None:
+    lexical.append(chunking.pk, collections[0], [(1, ["a"]), (2, ["b"])])
+    postgres, scope = PostgresLexical(chunking.pk), Scope((collections[0],))
+    once, twice = postgres.postings(["a"], scope), postgres.postings(["a", "a"], scope)
+    assert [entry.term for entry in twice.terms] == ["a"]
+    found = bm25.rank(twice, ["a", "a"], 10)
+    np.testing.assert_array_equal(found.scores, bm25.rank(once, ["a", "a"], 10).scores)
+
+
 def test_a_deletion_is_seen_at_once(chunking: Chunking, collections: list[int]) -> None:
     postgres, scope = PostgresLexical(chunking.pk), Scope((collections[0],))
     lexical.append(chunking.pk, collections[0], [(1, ["a"]), (2, ["a"])])
@@ -173,7 +209,7 @@ def test_the_list_of_all_chunks_is_no_term(chunking: Chunking, collections: list
 def test_the_cache_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_cache, "MOST_BYTES", 10 * block_cache.OVERHEAD)
     for number in range(20):
-        entry = block_cache.Entry(b"", bm25.unpack(str(number), []))
+        entry = block_cache.Entry(b"", bm25.unpack(str(number), []), NOWHERE)
         block_cache.keep(b"", {str(number): entry})
         block_cache.keep(b"", {str(number): entry})
         assert block_cache.size() <= block_cache.MOST_BYTES
@@ -184,10 +220,10 @@ def test_the_cache_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_would_fill_the_cache_alone_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_cache, "MOST_BYTES", 10 * block_cache.OVERHEAD)
-    block_cache.keep(b"", {"a": block_cache.Entry(b"", bm25.unpack("a", []))})
+    block_cache.keep(b"", {"a": block_cache.Entry(b"", bm25.unpack("a", []), NOWHERE)})
     numbers = np.arange(1000)
     large = bm25.unpack("a", [bm25.pack(numbers, numbers, numbers)])
-    block_cache.keep(b"", {"a": block_cache.Entry(b"", large)})
+    block_cache.keep(b"", {"a": block_cache.Entry(b"", large, NOWHERE)})
     assert not block_cache.known(b"", ["a"], b"")
     assert block_cache.size() == 0
 

@@ -4,6 +4,7 @@ import json
 import os
 from io import StringIO
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import psycopg
@@ -12,15 +13,23 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from kb.core.models import User
+from kb.core.problems import Problem
 from kb.documents.models import Document
 from kb.indexes import pools
-from kb.quality import scratch
+from kb.quality import evaluation, scratch
 from kb.quality.datasets import demo_questions, files, judged, sampled
 from kb.quality.declining import Trial, best_threshold, count, halves
+from kb.quality.scoring import Baseline, Independent
 from kb.quality.vector_cache import CachedEmbedder
+from kb.search.profiles import default_profile, revise_profile
+from retrieval import bm25
+from retrieval.analysis import analyse
 from retrieval.beir import Dataset, Entry, read_beir
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.loading import load
+from retrieval.protocols import Postings
+from retrieval.ranking import Retriever
 
 TOPICS = ["apples", "bridges", "comets", "dialects", "engines", "fungi", "glaciers", "harps"]
 
@@ -59,7 +68,9 @@ def test_a_collection_is_scored_and_nothing_is_left(beir: Path, settings: object
     name = connection.settings_dict["NAME"]
     report = evaluated("--beir", str(beir))
     assert (report["dataset"], report["documents"], report["queries"]) == ("tiny", 8, 8)
-    assert set(report["arms"]) == {"dense", "lexical", "hybrid", "rank_bm25"}
+    assert set(report["arms"]) == {"dense", "lexical", "hybrid", "independent_bm25", "rank_bm25"}
+    assert report["lexical_difference"] == 0
+    assert report["profile"] == str(default_profile())
     for arm in report["arms"].values():
         assert arm["ndcg@10"] == pytest.approx(1, abs=0.2)
         assert arm["p50_ms"] > 0
@@ -69,6 +80,46 @@ def test_a_collection_is_scored_and_nothing_is_left(beir: Path, settings: object
     assert connection.settings_dict["NAME"] == name
     assert not Document.objects.exists()
     assert list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_profile_of_the_site_is_measured(
+    beir: Path, settings: object, tmp_path: Path, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weight of 0: by words alone, whatever the meaning says."""
+    settings.KB_HOME = tmp_path
+    draft = default_profile()
+    draft.dense_weight = 0.0
+    made = revise_profile(admin, draft)
+    weights: list[float] = []
+
+    def noted(corpus: object, queries: object, retriever: Retriever, *_: object, **__: object) -> NoReturn:
+        weights.append(retriever.weight)
+        raise Problem("enough", "That is all.")
+
+    monkeypatch.setattr(evaluation, "score", noted)
+    with pytest.raises(CommandError, match="That is all"):
+        evaluated("--beir", str(beir))
+    assert weights == [made.dense_weight]
+
+
+def test_an_independent_bm25_ranks_as_ours_in_any_language() -> None:
+    texts = {
+        3: ("The houses of the town", "en"),
+        5: ("Die Häuser der Stadt", "de"),
+        9: ("A house, a house", "en"),
+    }
+    terms = {chunk: analyse(text, language) for chunk, (text, language) in texts.items()}
+    independent = Independent(list(terms.values()), k1=bm25.K1, b=bm25.B)
+    inverted = [
+        bm25.unpack(term, [block]) for term, block in bm25.invert(terms.items()) if term != bm25.EVERY
+    ]
+    postings = Postings(3, sum(map(len, terms.values())), tuple(inverted), np.empty(0, np.int32))
+    for question, language in (("houses in town", "en"), ("Häuser", "de")):
+        found = Baseline(independent, terms, [language]).search(question)
+        ours = bm25.rank(postings, analyse(question, language), 10)
+        assert found.ids[: len(ours)].tolist() == ours.ids.tolist()
+        np.testing.assert_allclose(found.scores[: len(ours)], ours.scores)
 
 
 @pytest.mark.django_db(transaction=True)

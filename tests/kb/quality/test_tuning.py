@@ -67,6 +67,8 @@ def test_the_table_is_for_people() -> None:
     assert "  0.40  0.0500 (0.0200 to 0.0800)  best here" in said
     assert "gain +0.0500 (+0.0200 to +0.0800)" in said
     assert said.endswith("The weight 0.4 is better than 0.8; --apply takes it.")
+    ranks = import_module("kb.quality.management.commands.tune-fusion").table("papers", result(current=None))
+    assert ranks.endswith("The weight 0.4 is better than reciprocal rank fusion; --apply takes it.")
 
 
 def test_a_learned_weight_is_the_next_version(admin: User) -> None:

@@ -216,7 +216,10 @@ class Refusing:
 
 class TestReranking:
     @pytest.fixture
-    def documents(self, alice: User, collection: Collection, profile) -> None:
+    def documents(
+        self, alice: User, collection: Collection, profile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(arranging, "reranker", lambda model: Backwards())
         profile(reranker="some-model", rerank_candidates=2)
         for name, text in (
             ("a", "bread bread bread"),
@@ -240,6 +243,16 @@ class TestReranking:
         assert texts[0].startswith(plain[0]), "title first, as the indexes read it"
         assert "rerank" in results.query.stages
         assert results.notes == ()
+
+    def test_it_has_no_longer_than_the_search_has(
+        self, alice: User, documents: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = Backwards()
+        monkeypatch.setattr(arranging, "reranker", lambda name: model)
+        monkeypatch.setattr(arranging.deadlines, "spare", lambda: 0.03)
+        search(alice, "bread")
+        [(_, _, budget)] = model.asked
+        assert budget == 30
 
     def test_what_was_left_out_is_said(
         self, alice: User, documents: None, monkeypatch: pytest.MonkeyPatch

@@ -103,6 +103,42 @@ def test_a_slow_database_is_told_within_the_deadline(
     assert search(alice, "How is bread baked?").passages
 
 
+def test_a_search_that_failed_is_a_query_as_well(
+    alice: User, papers: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> None:
+        raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(engine, "laid_out", late)
+    with pytest.raises(Problem, match="not available"):
+        search(alice, "How is bread baked?")
+    query = Query.objects.get(failed=True)
+    assert (query.text, query.user, query.results) == ("How is bread baked?", alice, 0)
+    assert query.stages["total"] >= query.stages["normalise"] > 0
+    assert query.profile is not None
+    index.refresh_from_db()
+    assert query.versions == [index.live_version_id], "a canary is judged by it"
+
+
+def test_a_failure_that_cannot_be_recorded_is_told_all_the_same(alice: User, hurried: None) -> None:
+    with locked("search_query"), within(1), pytest.raises(Problem, match="not available"):
+        search(alice, "How is bread baked?")
+    assert not Query.objects.filter(failed=True).exists()
+
+
+def test_a_search_without_correcting_the_spelling_says_so(
+    alice: User, papers: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> None:
+        raise pools.OutOfTime("There was no time left to ask the database.")
+
+    assert search(alice, "How is bread baked?").notes == ()
+    monkeypatch.setattr(engine, "corrected", late)
+    results = search(alice, "How is bread baked?")
+    assert results.notes == (engine.UNCHECKED,)
+    assert results.passages
+
+
 def test_no_connection_to_be_had_is_told_within_the_deadline(
     alice: User, hurried: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Retrieval profiles: versions that never change, one default, a choice for those who may."""
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, transaction
@@ -7,7 +8,9 @@ from django.urls import reverse
 
 from kb.core.models import AuditEntry, Collection, User
 from kb.core.problems import Problem
+from kb.indexes import pools
 from kb.indexes.models import Index
+from kb.search import arranging
 from kb.search.engine import search
 from kb.search.models import Query, RetrievalProfile
 from kb.search.profiles import (
@@ -21,6 +24,7 @@ from kb.search.profiles import (
     settings_of,
     uses,
 )
+from retrieval.reranking import NotReranked
 from tests.conftest import ingest
 
 pytestmark = pytest.mark.django_db
@@ -121,12 +125,55 @@ def test_by_name_the_newest_and_by_number_that_one(admin: User, curator: User) -
     first = default_profile()
     second = revised(admin, dense_weight=0.5)
     assert (chosen(curator, "Default"), chosen(curator, "Default 1")) == (second, first)
-    other = revise_profile(admin, RetrievalProfile(name="Default 1", candidates=9))
-    assert chosen(curator, "Default 1") == other, "a name comes before a number"
+    other = RetrievalProfile.objects.create(name="Default 1", number=3)
+    assert chosen(curator, "Default 1") == first, "a number comes before a name"
+    assert chosen(curator, "Default 1 3") == other
     for name in ("Nothing", "Default 3", "Default ٣", "3", "a\0b", "Default 99999999999"):
         with pytest.raises(Problem) as missing:
             chosen(curator, name)
         assert missing.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["Default 1", "Words 20", "Words\t7"])
+def test_a_name_that_reads_like_a_version_is_refused(admin: User, name: str) -> None:
+    with pytest.raises(Problem, match="ends in a number") as refused:
+        revise_profile(admin, RetrievalProfile(name=name))
+    assert refused.value.extra["field"] == "name"
+    RetrievalProfile.objects.create(name=name)
+    assert revise_profile(admin, RetrievalProfile(name=name)).number == 2, "one that is there goes on"
+
+
+class Broken:
+    def scores(self, question: str, texts: list[str], milliseconds: float) -> None:
+        raise NotReranked("The reranker's model could not be loaded, and the log says why.")
+
+
+def test_a_reranker_that_does_not_work_never_serves(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    serving = default_profile()
+    monkeypatch.setattr(arranging, "reranker", lambda model: Broken())
+    beside = revise_profile(admin, RetrievalProfile(name="Slow", reranker="nothing"))
+    for attempt in (
+        lambda: revised(admin, reranker="nothing"),
+        lambda: revise_profile(admin, RetrievalProfile(name="Slow", is_default=True, reranker="nothing")),
+        lambda: make_default(admin, beside),
+    ):
+        with pytest.raises(Problem, match=r"'nothing' cannot serve\..*could not be loaded") as refused:
+            attempt()
+        assert refused.value.extra["field"] == "reranker"
+    assert default_profile() == serving
+    assert RetrievalProfile.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_query_is_recorded_while_a_profile_is_changed(admin: User) -> None:
+    before = default_profile()
+    with transaction.atomic(), psycopg.connect(**pools.parameters()) as other:
+        made = revised(admin, candidates=50)
+        make_default(admin, made)
+        make_default(admin, before)
+        other.execute("SET lock_timeout = '500ms'")
+        # What the foreign key of a query asks for.
+        other.execute("SELECT FROM search_retrievalprofile WHERE id = %s FOR KEY SHARE", [before.pk])
 
 
 def test_differences_and_uses(admin: User) -> None:

@@ -3,6 +3,7 @@
 import logging
 import pickle
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 from django.core.cache.backends.locmem import LocMemCache
 from redis.exceptions import ConnectionError as CacheGone
 
+from kb.core.embedded import layout, valkey
 from kb.indexes import pools, providers
 from kb.indexes.models import EmbeddingModel, IndexVersion
 from kb.search import query_vectors
-from kb.search.query_vectors import QuestionEmbedder, Shelf, key, normalised
+from kb.search.query_vectors import QuestionEmbedder, Shelf, Size, key, normalised
 from retrieval.embedders import EmbeddingError, Kind, Vectors
 from retrieval.embedders.breaker import TooSlow, Unasked
 from retrieval.embedders.hashing import HashingEmbedder
@@ -177,6 +180,56 @@ def test_a_cache_that_answers_slowly_is_left_alone_too(
     monkeypatch.setattr("kb.search.deadlines.CACHE_SECONDS", 0.0)
     assert shelf.exchange(lambda: 7) == 7
     assert shelf.exchange(lambda: pytest.fail("it was to rest")) is None
+
+
+def test_counting_what_is_in_the_cache_may_take_longer(
+    shelf: Shelf, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {  # type: ignore[attr-defined]
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "unix:///nowhere"}
+    }
+    monkeypatch.setattr("kb.search.deadlines.CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(query_vectors, "counted", lambda cache: Size(7, 1696, more=False))
+    assert query_vectors.size() == query_vectors.size() == Size(7, 1696, more=False)
+    assert shelf.breaker.allows(), "searches go on using it"
+
+
+@pytest.mark.slow
+def test_vectors_in_a_real_valkey_are_counted_and_end(
+    version: IndexVersion, shelf: Shelf, settings: object, tmp_path: Path
+) -> None:
+    layout.sockets(tmp_path).mkdir(parents=True)
+    process = subprocess.Popen(valkey.command(tmp_path), stdout=subprocess.DEVNULL)
+    try:
+        valkey.wait_until_ready(tmp_path, lambda: process.poll() is None)
+        settings.QUERY_VECTOR_HOURS = 2  # type: ignore[attr-defined]
+        settings.CACHES = {  # type: ignore[attr-defined]
+            "default": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "LOCATION": f"unix://{layout.valkey_socket(tmp_path)}",
+            }
+        }
+        assert query_vectors.size() == Size(0, 0, more=False)
+        place = key(version, "bees")
+        shelf.put(place, vector_of("bees"))
+        shelf.put(key(version, "ants"), vector_of("ants"))
+        np.testing.assert_array_equal(shelf.get(place, DIMENSIONS), vector_of("bees"))
+        assert shelf.get(key(version, "wasps"), DIMENSIONS) is None
+        size = query_vectors.size()
+        assert size is not None
+        assert (size.entries, size.more) == (2, False)
+        assert size.vector_bytes >= 4 * DIMENSIONS
+        with redis.Redis(unix_socket_path=str(layout.valkey_socket(tmp_path))) as client:
+            stored = shelf.cache.make_key(place)
+            assert 7_100 < client.ttl(stored) <= 7_200
+            client.pexpire(stored, 1)
+            time.sleep(0.05)
+        assert shelf.get(place, DIMENSIONS) is None
+        assert query_vectors.size().entries == 1  # type: ignore[union-attr]
+    finally:
+        shelf.cache.close()
+        process.terminate()
+        process.wait()
 
 
 def test_a_cache_that_says_nothing_costs_as_long_as_its_socket_may(

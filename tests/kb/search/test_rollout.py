@@ -103,6 +103,7 @@ def test_a_canary_waits_for_its_time(canary: IndexVersion, settings: Any) -> Non
     [
         ({"results": 0}, "found nothing"),
         ({"degraded": "by words alone"}, "lost an arm"),
+        ({"failed": True}, "lost an arm"),
         ({"stages": {"embed": 5.0, "total": 900.0}}, "900 ms"),
     ],
 )

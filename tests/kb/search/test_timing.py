@@ -84,10 +84,20 @@ def test_the_course_has_every_step_and_each_query_in_one() -> None:
     for minutes in (1, 2, 33):
         asked(10 * minutes, ago=timedelta(minutes=minutes))
     known = timing.timing(HOUR, now())
-    steps = known.steps["search"]
+    steps = known.steps["search"]["total"]
     assert len(steps) == 12
     assert [step.count for step in steps] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2]
     assert (steps[-1].p50, steps[5].p95, steps[0].p50) == (15, 330, None)
+
+
+@pytest.mark.django_db
+def test_each_stage_has_a_course_of_its_own() -> None:
+    asked(10, stages={"embed": 4.0}, ago=timedelta(minutes=33))
+    asked(20, stages={"dense": 3.0})
+    steps = timing.timing(HOUR, now()).steps["search"]
+    told = {stage: [step.p95 for step in found if step.count] for stage, found in steps.items()}
+    assert told == {"embed": [4], "dense": [3], "total": [10, 20]}
+    assert {len(found) for found in steps.values()} == {12}
 
 
 @pytest.mark.django_db
@@ -108,7 +118,9 @@ def test_what_the_cache_saved() -> None:
     saved = timing.timing(HOUR, now()).saved
     assert (saved.looked, saved.found, saved.ratio, saved.embedding) == (6, 3, 0.5, 6)
     assert saved.seconds == pytest.approx(0.018)
-    assert (saved.queries, saved.degraded) == (7, 1)
+    asked(2_000, stages={}, failed=True)
+    saved = timing.timing(HOUR, now()).saved
+    assert (saved.queries, saved.degraded, saved.failed) == (8, 1, 1)
 
 
 @pytest.mark.django_db
@@ -174,7 +186,15 @@ def test_the_page_says_whether_the_targets_are_met(client_of, admin: User) -> No
     page = response.content.decode()
     assert response.status_code == 200
     assert [verdict.met for verdict in response.context["verdicts"]] == [True, False]
-    for words in ("meets the target", "misses the target", "took 500", "lexical", "took 10", "not known"):
+    for words in (
+        "meets the target",
+        "misses the target",
+        "took 500",
+        "lexical",
+        "took 10",
+        "not known",
+        "dense in each step",
+    ):
         assert words in page
 
 

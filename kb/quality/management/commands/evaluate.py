@@ -48,11 +48,15 @@ class Command(BaseCommand):
 
 def table(report: dict[str, Any]) -> str:
     lines = [
-        f"{report['dataset']}: {report['documents']} documents, {report['chunks']} chunks, {report['queries']} queries",
-        f"{'':12}" + "".join(f"{column:>12}" for column in COLUMNS),
+        f"{report['dataset']}: {report['documents']} documents, {report['chunks']} chunks, "
+        f"{report['queries']} queries; profile {report['profile']}",
+        f"{'':18}" + "".join(f"{column:>12}" for column in COLUMNS),
     ]
     for arm, values in report["arms"].items():
-        lines.append(f"{arm:12}" + "".join(f"{values[column]:>12}" for column in COLUMNS))
+        lines.append(f"{arm:18}" + "".join(f"{values[column]:>12}" for column in COLUMNS))
+    lines.append(
+        f"By words, nDCG@10 is {report['lexical_difference']:+.4f} beside an independent BM25 on the same terms."
+    )
     if declined := report.get("declining"):
         held = declined["held_out"]
         lines.append(

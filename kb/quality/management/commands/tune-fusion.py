@@ -69,9 +69,13 @@ def table(name: str, tuning: Tuning) -> str:
             f"Chosen without the questions they are judged on: {', '.join(f'{w:g}' for w in tuning.fold_weights)}; "
             f"gain {tuning.gain.mean:+.4f} ({tuning.gain.low:+.4f} to {tuning.gain.high:+.4f})",
             tuning.refusal
-            or f"The weight {tuning.best:g} is better than {tuning.current:g}; --apply takes it.",
+            or f"The weight {tuning.best:g} is better than {serving(tuning)}; --apply takes it.",
         ]
     )
+
+
+def serving(tuning: Tuning) -> str:
+    return "reciprocal rank fusion" if tuning.current is None else f"{tuning.current:g}"
 
 
 def interval(value: Interval) -> str:
