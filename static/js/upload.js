@@ -135,7 +135,7 @@ async function begin(slug, folder) {
     opened.delete(slug);
     throw new Error(answer?.problem ?? "The server refused it. Load this page anew and try again.");
   }
-  const upload = { ...answer, slug, ids: new Set(), whole: whole(answer), held: false, cancelled: false };
+  const upload = { ...answer, slug, ids: new Set(), whole: whole(answer), held: false, cancelled: false, work: 0 };
   uploads.push(upload);
   return upload;
 }
@@ -226,20 +226,22 @@ async function refresh(upload) {
   const query = ids.map((id) => `id=${id}`).join("&");
   const response = await fetch(`${upload.progress}?${query}`).catch(() => null);
   if (response?.ok) show(await response.text(), upload);
-  const more = sending || waiting.some(({ slug }) => slug === upload.slug);
+  // Not the sent files alone: what comes out of an archive is work of the upload, too.
+  const more = sending || upload.work || waiting.some(({ slug }) => slug === upload.slug);
   if (response?.status === 404 || (!upload.ids.size && !more)) uploads.splice(uploads.indexOf(upload), 1);
 }
 
-function show(html, { ids }) {
+function show(html, upload) {
   const fragment = document.createElement("template");
   fragment.innerHTML = html; // rendered by our own server, which escapes what it did not write
   for (const part of fragment.content.querySelectorAll("[hx-swap-oob]")) {
+    if (part.dataset.work) upload.work = Number(part.dataset.work);
     const shown = document.getElementById(part.id);
     if (!shown || shown.innerHTML === part.innerHTML) continue;
     const focused = document.activeElement?.id;
     shown.replaceWith(part);
     if (focused && part.querySelector(`#${focused}`)) document.getElementById(focused).focus();
-    if (DONE.includes(part.dataset.state)) ids.delete(part.id.replace("state-", ""));
+    if (DONE.includes(part.dataset.state)) upload.ids.delete(part.id.replace("state-", ""));
   }
 }
 

@@ -1,14 +1,16 @@
 """Uploads, failures, and the buttons that pause, resume, cancel and retry: for whom, and what the pages say."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from kb.core.actions import create_collection
-from kb.core.models import AuditEntry, Collection, Membership, User
+from kb.core.models import AuditEntry, Collection, Heartbeat, Membership, User
 from kb.core.problems import Problem
 from kb.documents import actions
 from kb.documents.models import Document, DocumentStage, Upload
@@ -163,6 +165,21 @@ class TestProgress:
         )
         assert f'id="state-{document.pk}"' in html
         assert f'id="state-{foreign.pk}"' not in html
+
+    def test_rate_remaining_time_and_what_is_ahead_stand_on_all_three(
+        self, as_user, bob: User, alice: User, upload: Upload, document: Document
+    ) -> None:
+        earlier = actions.open_upload(alice, upload.collection, Upload.Origin.API)
+        actions.add_document(alice, upload.collection, ContentFile(b"Elsewhere.", "d.txt"), upload=earlier)
+        long_ago = timezone.now() - timedelta(hours=1)
+        earlier.documents.update(queued_at=long_ago)
+        for queue, rate in (("embed", 25.0), ("parse", 0.5)):
+            Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now(), rate=rate)
+        for page in pages(upload, document):
+            said = words(as_user(bob).get(page))
+            assert "less than a minute left" in said
+            assert "25 passages/s 0.5 documents/s" in said
+            assert ("1 other document is read first" in said) is (page != "/library/papers/")
 
     def test_a_document_shows_its_stages(self, as_user, bob: User, document: Document) -> None:
         DocumentStage.objects.create(document=document, stage="embed", total=40, done=10, reused=3, attempt=2)
