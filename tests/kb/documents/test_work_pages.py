@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from kb.core.actions import create_collection
 from kb.core.models import AuditEntry, Collection, Heartbeat, Membership, User
+from kb.core.pagination import paginate
 from kb.core.problems import Problem
 from kb.documents import actions
 from kb.documents.models import Document, DocumentStage, Upload
@@ -137,15 +139,71 @@ class TestProgress:
             assert "1 paused" in said
             assert f"{total - 1} ready" in said
 
-    def test_polling_goes_on_while_anything_is_in_work(
+    def test_polling_goes_on_and_is_slower_when_nothing_is_in_work(
         self, as_user, bob: User, upload: Upload, index: Index
     ) -> None:
         path = f"/uploads/{upload.pk}/progress/"
-        assert f'hx-get="{path}?acts="' in as_user(bob).get(path).content.decode()
+        html = as_user(bob).get(path).content.decode()
+        assert f'hx-get="{path}?acts="' in html
+        assert 'hx-trigger="every 2s"' in html
+        assert 'data-work="3"' in html
         work_off()
         html = as_user(bob).get(path).content.decode()
-        assert "hx-get" not in html
+        assert 'hx-trigger="every 15s"' in html
+        assert 'data-work="0"' in html
         assert "3 documents, all ready" in words(as_user(bob).get(path))
+
+    @pytest.mark.parametrize("path", ["/library/papers/", "/uploads/{}/"])
+    def test_a_list_is_fetched_anew_when_documents_came(
+        self, as_user, alice: User, bob: User, upload: Upload, path: str
+    ) -> None:
+        def asked(html: str) -> str:
+            [found] = re.findall(r'hx-get="([^"]+/progress/[^"]*)"', html)
+            return unescape(found)
+
+        path, client = path.format(upload.pk), as_user(bob)
+        poll = asked(client.get(path).content.decode())
+        assert "HX-Trigger" not in client.get(poll)
+        later = ContentFile(b"Later words.", "later.txt")
+        came = actions.add_document(alice, upload.collection, later, upload=upload).document
+        response = client.get(poll)
+        assert response["HX-Trigger"] == "documents-came"
+        assert asked(response.content.decode()) == poll, "asked for again until the list has come"
+        poll = asked(client.get(path).content.decode())
+        assert f"newest={came.pk}" in poll
+        assert "HX-Trigger" not in client.get(poll)
+        assert 'hx-trigger="documents-came from:body"' in client.get(path).content.decode()
+
+    def test_a_narrowed_list_and_later_pages_stay(self, as_user, bob: User, upload: Upload) -> None:
+        cursor = paginate(upload.documents.all(), ["-created_at", "id"], None, 1).next_cursor
+        for query in ("q=one", "state=queued", f"cursor={cursor}"):
+            assert "newest=" not in as_user(bob).get(f"/library/papers/?{query}").content.decode()
+
+    def test_a_page_without_documents_is_loaded_anew_when_some_came(
+        self, as_user, alice: User, collection: Collection
+    ) -> None:
+        client = as_user(alice)
+        assert "?acts=&amp;newest=" in client.get("/library/papers/").content.decode()
+        path = "/library/papers/progress/?acts=&newest="
+        assert "HX-Refresh" not in client.get(path)
+        actions.add_document(alice, collection, ContentFile(b"Words.", "a.txt"))
+        assert client.get(path)["HX-Refresh"] == "true"
+
+    @pytest.mark.parametrize(
+        ("path", "part"),
+        [
+            ("/library/", "shelves"),
+            ("/uploads/", "uploads"),
+            ("/library/failures/", "failures"),
+            ("/library/papers/sources/", "sources"),
+        ],
+    )
+    def test_other_pages_stay_fresh_as_well(
+        self, as_user, alice: User, collection: Collection, path: str, part: str
+    ) -> None:
+        html = as_user(alice).get(path).content.decode()
+        assert f'<div id="{part}" hx-get="{path}" hx-select="#{part}"' in html
+        assert 'hx-trigger="every 15s"' in html
 
     def test_buttons_come_anew_only_when_they_change(self, as_user, alice: User, upload: Upload) -> None:
         path, client = f"/uploads/{upload.pk}/progress/", as_user(alice)
@@ -375,6 +433,26 @@ class TestRelatives:
         assert "2 files in this archive" in said
         assert "three.txt" in said
         assert "Out of one.txt" in words(as_user(bob).get(f"/documents/{entries[0].pk}/"))
+
+    def test_the_page_of_an_archive_is_fresh_until_its_entries_are_done(
+        self, as_user, bob: User, document: Document, upload: Upload
+    ) -> None:
+        entries = upload.documents.exclude(pk=document.pk)
+        path, client = f"/documents/{document.pk}/progress/", as_user(bob)
+        assert "three.txt" not in words(client.get(f"{path}?entries=0&reading=1"))
+        entries.update(archive=document)
+        assert "three.txt" in words(client.get(f"{path}?entries=0&reading=1"))
+        Document.objects.filter(pk=document.pk).update(state="ready")
+        assert client.get(f"{path}?entries=2&reading=1")["HX-Refresh"] == "true", "its text has come"
+        response = client.get(f"{path}?entries=2&id={entries[0].pk}")
+        html = response.content.decode()
+        assert 'hx-trigger="every 2s"' in html
+        assert f'id="state-{entries[0].pk}"' in html
+        assert "1 of 3 documents ready" in words(response)
+        assert "HX-Refresh" not in response
+        entries.update(state="ready")
+        assert client.get(f"{path}?entries=2")["HX-Refresh"] == "true"
+        assert "hx-get" not in client.get(f"/documents/{document.pk}/").content.decode()
 
     def test_what_the_file_says_of_itself(
         self, as_user, alice: User, bob: User, collection: Collection, index: Index
