@@ -19,7 +19,7 @@ from kb.documents import actions
 from kb.documents.adding import READABLE
 from kb.documents.forms import TagsForm, UploadForm
 from kb.documents.models import Upload
-from kb.documents.views.access import editable_document, idle_workers, way_back
+from kb.documents.views.access import editable_document, idle_workers
 
 
 @login_required
@@ -136,19 +136,6 @@ def document_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.success(request, f"“{document.title}” is deleted. It is gone from answers and searches.")
         return redirect("collection", document.collection.slug)
     return render(request, "documents/delete.html", {"section": "library", "document": document})
-
-
-@login_required
-@require_POST
-def document_reparse(request: HttpRequest, pk: UUID) -> HttpResponse:
-    document = editable_document(request, pk)
-    try:
-        actions.reparse_document(person(request), document)
-    except Problem as problem:
-        messages.error(request, problem.message)
-    else:
-        messages.success(request, f"“{document.title}” is read again.")
-    return redirect(way_back(request) or reverse("document", args=[document.pk]))
 
 
 @login_required

@@ -52,6 +52,10 @@ class Whole:
         return self.url("progress")
 
     @property
+    def reparse(self) -> str:
+        return self.url("reparse")
+
+    @property
     def failures(self) -> str:
         return self.url("failures")
 

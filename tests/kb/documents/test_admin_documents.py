@@ -8,7 +8,7 @@ from django.urls import reverse
 from kb.core.models import AuditEntry, Collection, Membership
 from kb.documents.actions import add_document, open_upload
 from kb.documents.models import Document, Upload
-from tests.conftest import ingest
+from tests.conftest import ingest, work_off
 
 ADD, LIST = reverse("admin:documents_document_add"), reverse("admin:documents_document_changelist")
 
@@ -194,6 +194,7 @@ def test_a_twin_is_named_only_to_those_who_may_see_it(as_user, admin, alice, cur
 
 
 UPLOADS = reverse("admin:documents_upload_changelist")
+COLLECTIONS = reverse("admin:core_collection_changelist")
 
 
 def test_files_added_together_are_an_upload_that_is_steered_as_one(as_user, admin, collection):
@@ -213,6 +214,17 @@ def test_files_added_together_are_an_upload_that_is_steered_as_one(as_user, admi
         assert set(upload.documents.values_list("state", "paused")) == states
     listed = client.get(f"{LIST}?upload__id__exact={upload.pk}")
     assert listed.context["cl"].result_count == 2
+
+
+def test_an_upload_and_a_collection_are_parsed_again(as_user, admin, alice, collection, index):
+    client, upload = as_user(admin), open_upload(alice, collection, "page", "Hers")
+    document = add_document(alice, collection, file("a.md"), upload=upload).document
+    for number, (url, row) in enumerate([(UPLOADS, upload), (COLLECTIONS, collection)], 2):
+        work_off()
+        response = client.post(url, {"action": "reparse", "_selected_action": [row.pk]})
+        assert said(client, response) == ["To be parsed again: 1."]
+        document.refresh_from_db()
+        assert (document.state, document.incoming.number) == ("queued", number)
 
 
 def test_a_reader_who_is_staff_steers_no_upload(as_user, curator, alice, collection):

@@ -99,6 +99,20 @@ class TestButtons:
             assert as_user(bob).get(f"{page}{verb}/").status_code == 405
         assert states() == [("queued", False)] * 3
 
+    @pytest.mark.parametrize("which", [0, 1])
+    def test_all_files_are_read_again(
+        self, as_user, editor: User, upload: Upload, document: Document, index: Index, which: int
+    ) -> None:
+        client, page = as_user(editor), pages(upload, document)[which]
+        assert "Read the files again" not in words(client.get(page)), "nothing is read yet"
+        work_off()
+        assert "Read all 3 again" in words(client.get(page))
+        assert "Read again: 3 documents of" in words(
+            client.post(f"{page}reparse/", {"next": page}, follow=True)
+        )
+        assert states() == [("queued", False)] * 3
+        assert set(Document.objects.values_list("incoming__number", flat=True)) == {2}
+
     def test_a_button_leads_back_to_where_it_was(self, as_user, editor: User, document: Document) -> None:
         client, path = as_user(editor), f"/documents/{document.pk}/pause/"
         assert client.post(path, {"next": "/library/papers/?q=one"})["Location"] == "/library/papers/?q=one"

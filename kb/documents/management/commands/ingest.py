@@ -19,7 +19,7 @@ from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.documents.actions import Added, add_documents, add_or_replace_document
 from kb.documents.adding import checked_tags
-from kb.documents.models import Upload
+from kb.documents.models import Document, Upload
 from kb.documents.uploading import Ingestion, Tally, files
 
 DEFAULT_NAME = "Library"
@@ -144,6 +144,8 @@ class Command(BaseCommand):
         refused = report["failures"] - report["states"].get("failed", 0)
         left_out = f"{report['skipped']} skipped" + (f", {refused} refused" if refused else "")
         self.stdout.write(f"{report['collection']}: {states}; {report['known']} were known, {left_out}.")
+        if set(report["states"]) & set(Document.WORK):
+            self.stdout.write(f"`manage.py work show --upload {report['upload']}` tells how far they are.")
         for failure in report["failed"]:
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
         if report["failures"] > len(report["failed"]):
