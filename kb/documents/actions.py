@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files import File
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
@@ -23,6 +24,7 @@ from kb.documents.tasks import wake_parsing_on_commit
 
 Scope: TypeAlias = Document | Upload | Collection
 
+RETRY_SECONDS = 30
 ENDED_WITHOUT_SUCCESS = (Document.State.FAILED, Document.State.CANCELLED)
 
 
@@ -103,6 +105,22 @@ def queue_new(
     told = [(document, {"collection": collection.slug, "filename": given.name}) for document, given in new]
     record_all(actor, "add", told)
     wake_parsing_on_commit(collection.pk)
+
+
+def must_have_room(actor: User, collection: Collection) -> None:
+    """For whoever puts in files one request after the other: the queue has an end. Raises Problem where it is reached.
+
+    Looked at before the files, without a lock: it may be exceeded by what is under way.
+    """
+    must_edit(actor, collection)
+    most = settings.MOST_WAITING
+    if at_work(collection).order_by()[:most].count() >= most:
+        raise Problem(
+            "busy",
+            f"{most:,} documents of this collection wait already, which is the most: try again when there are fewer.",
+            429,
+            retry_after=RETRY_SECONDS,
+        )
 
 
 def stored(file: File[bytes], filename: str | None) -> Given | Problem:

@@ -42,6 +42,7 @@ const held = []; // files whose collection is not chosen yet
 const opened = new Map(); // collection slug → promise of the upload that files go into at present
 const uploads = []; // every upload of this page that is still at work
 const DONE = ["ready", "failed", "cancelled"];
+const full = new Set(); // slugs of collections that take no more at present
 let sending = 0;
 let polling = false;
 
@@ -88,7 +89,8 @@ function row(file) {
 }
 
 async function next() {
-  const place = waiting.findIndex(({ slug }) => !uploads.some((upload) => upload.slug === slug && upload.held));
+  const rests = (slug) => full.has(slug) || uploads.some((upload) => upload.slug === slug && upload.held);
+  const place = waiting.findIndex(({ slug }) => !rests(slug));
   if (place < 0) return;
   const [job] = waiting.splice(place, 1);
   sending += 1;
@@ -98,7 +100,8 @@ async function next() {
     if (job.upload.cancelled) throw new Error("Cancelled before it was sent.");
     taken(job, await send(job));
   } catch (error) {
-    refused(job.row, error.message);
+    if (error.seconds) later(job, error);
+    else refused(job.row, error.message);
   }
   sending -= 1;
   unsent();
@@ -107,6 +110,20 @@ async function next() {
     status.textContent = "All files are uploaded.";
   }
   next();
+}
+
+// The collection takes no more at present: its files wait here, and go by themselves.
+function later(job, { message, seconds }) {
+  waiting.unshift(job);
+  job.row.querySelector(".state").textContent = "Waiting";
+  job.row.querySelector("progress").value = 0;
+  job.row.querySelector("[data-note]").textContent = `${message} It is sent by itself then.`;
+  if (!full.has(job.slug)) status.textContent = message;
+  full.add(job.slug);
+  setTimeout(() => {
+    full.delete(job.slug);
+    fill();
+  }, 1000 * seconds);
 }
 
 function tooLarge(file) {
@@ -172,7 +189,7 @@ function send({ file, slug, row, upload }) {
     request.addEventListener("load", () => {
       const answer = request.getResponseHeader("Content-Type") === "application/json" ? request.response : null;
       if (answer?.id) resolve(answer);
-      else reject(new Error(answer?.problem ?? "The server refused it. Load this page anew and try again."));
+      else reject(refusal(answer));
     });
     request.addEventListener("error", () => reject(new Error("The connection broke off. Try this file again.")));
     request.responseType = "json";
@@ -182,11 +199,17 @@ function send({ file, slug, row, upload }) {
   });
 }
 
+function refusal(answer) {
+  const error = new Error(answer?.problem ?? "The server refused it. Load this page anew and try again.");
+  return Object.assign(error, { seconds: answer?.seconds });
+}
+
 function taken({ row, upload }, answer) {
   const link = document.createElement("a");
   link.href = answer.url;
   link.textContent = row.querySelector(".name").textContent;
   row.querySelector(".name").replaceChildren(link);
+  row.querySelector("[data-note]").textContent = "";
   if (!answer.created) row.querySelector("[data-note]").textContent = "Was here already, with the very same content.";
   const state = document.createElement("div");
   state.id = `state-${answer.id}`;

@@ -57,6 +57,14 @@ def test_an_upload_of_nothing_that_can_be_taken_stays_on_the_page(as_user, admin
     assert as_user(admin).post(ADD, {"collection": collection.pk}).status_code == 400
 
 
+def test_where_too_much_waits_nothing_is_added(as_user, admin, collection, settings):
+    settings.MOST_WAITING = 1
+    add_document(admin, collection, file("first.md"))
+    page = as_user(admin).post(ADD, {"collection": collection.pk, "uploads": [file()]})
+    assert "wait already" in page.content.decode()
+    assert Document.objects.count() == 1
+
+
 def test_a_curator_adds_only_where_they_may(as_user, curator, collection):
     assert as_user(curator).post(ADD, {"collection": collection.pk, "uploads": [file()]}).status_code == 400
     Membership.objects.update(role="editor")

@@ -168,6 +168,15 @@ class TestUpload:
         assert message in words(page)
         assert not Document.objects.exists()
 
+    def test_a_full_queue_is_told(self, as_user, alice: User, collection: Collection, settings) -> None:
+        settings.MOST_WAITING = 1
+        queued(alice, collection)
+        response = self.send(as_user(alice), "a.txt", b"Words.", accept="application/json")
+        assert (response.status_code, response.json()["seconds"]) == (429, 30)
+        assert "1 documents of this collection wait already" in response.json()["problem"]
+        assert "wait already" in words(self.send(as_user(alice), "a.txt", b"Words."))
+        assert Document.objects.count() == 1
+
     def test_several_files_by_form(self, as_user, alice: User, collection: Collection) -> None:
         files = [SimpleUploadedFile("a.txt", b"A."), SimpleUploadedFile("b.exe", b"B")]
         response = as_user(alice).post("/upload/", {"collection": "papers", "files": files}, follow=True)
