@@ -117,7 +117,7 @@ function later(job, { message, seconds }) {
   waiting.unshift(job);
   job.row.querySelector(".state").textContent = "Waiting";
   job.row.querySelector("progress").value = 0;
-  job.row.querySelector("[data-note]").textContent = `${message} It is sent by itself then.`;
+  job.row.querySelector("[data-note]").textContent = "Too much waits already: it is sent by itself when there is room.";
   if (!full.has(job.slug)) status.textContent = message;
   full.add(job.slug);
   setTimeout(() => {
