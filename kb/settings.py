@@ -242,6 +242,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # Parsing, embedding, answering --------------------------------------------------------------------
 MAX_UPLOAD_BYTES = environment.number("MAX_UPLOAD_MB", 1) * 1024 * 1024
+MOST_WAITING = environment.number("MOST_WAITING", 1)
 PARSE_MEMORY_BYTES = environment.number("PARSE_MEMORY_MB", 64) * 1024 * 1024
 PARSE_SECONDS = environment.number("PARSE_SECONDS", 1, 1200)
 PARSE_MAX_CHARACTERS = environment.number("PARSE_MAX_CHARACTERS", 1000)

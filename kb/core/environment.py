@@ -50,6 +50,11 @@ VARIABLES = {
         Variable("LLM_API_KEY", "", "the key for LLM_BASE_URL"),
         Variable("LLM_TIMEOUT_SECONDS", "60", "how long to wait for the language model"),
         Variable("MAX_UPLOAD_MB", "50", "the largest file that is taken"),
+        Variable(
+            "MOST_WAITING",
+            "50000",
+            "documents of one collection that wait at most: more are refused until there are fewer",
+        ),
         Variable("PARSE_MEMORY_MB", "1024", "memory for parsing one file"),
         Variable("PARSE_SECONDS", "60", "processor time for parsing one file; twice that by the clock"),
         Variable("PARSE_MAX_CHARACTERS", "20000000", "the longest text that is taken out of one file"),

@@ -47,6 +47,8 @@ def respond(problem: Problem) -> HttpResponse:
     response = HttpResponse(text, status=problem.status, content_type="application/problem+json")
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="Footnote"'
+    if "retry_after" in problem.extra:
+        response["Retry-After"] = str(problem.extra["retry_after"])
     return response
 
 

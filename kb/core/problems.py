@@ -2,7 +2,10 @@
 
 
 class Problem(Exception):
-    """`code` is stable and for programs, `message` is a sentence for people, `status` is HTTP's."""
+    """`code` is stable and for programs, `message` is a sentence for people, `status` is HTTP's.
+
+    In `extra`, `retry_after` is in so many seconds the asker may try again.
+    """
 
     def __init__(self, code: str, message: str, status: int = 400, **extra: object) -> None:
         super().__init__(message)

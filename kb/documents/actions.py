@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from uuid import UUID
 
+from django.conf import settings
 from django.core.files import File
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -22,6 +24,7 @@ from kb.documents.tasks import wake_parsing_on_commit
 
 Scope: TypeAlias = Document | Upload | Collection
 
+RETRY_SECONDS = 30
 ENDED_WITHOUT_SUCCESS = (Document.State.FAILED, Document.State.CANCELLED)
 
 
@@ -102,6 +105,22 @@ def queue_new(
     told = [(document, {"collection": collection.slug, "filename": given.name}) for document, given in new]
     record_all(actor, "add", told)
     wake_parsing_on_commit(collection.pk)
+
+
+def must_have_room(actor: User, collection: Collection) -> None:
+    """For whoever puts in files one request after the other: the queue has an end. Raises Problem where it is reached.
+
+    Looked at before the files, without a lock: it may be exceeded by what is under way.
+    """
+    must_edit(actor, collection)
+    most = settings.MOST_WAITING
+    if at_work(collection).order_by()[:most].count() >= most:
+        raise Problem(
+            "busy",
+            f"{most:,} documents of this collection wait already, which is the most: try again when there are fewer.",
+            429,
+            retry_after=RETRY_SECONDS,
+        )
 
 
 def stored(file: File[bytes], filename: str | None) -> Given | Problem:
@@ -384,18 +403,9 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
         ended = within(scope).filter(state__in=ENDED_WITHOUT_SUCCESS)
         if cause:
             ended = ended.filter(state=Document.State.FAILED, error_code=cause)
-        paused_upload = Upload.objects.filter(pk=OuterRef("upload"), paused=True)
         with_file = ended.filter(Q(incoming__isnull=False) | Q(current__isnull=False))
         count = in_order(with_file).update(
-            state=Document.State.QUEUED,
-            incoming=Coalesce(F("incoming"), F("current")),
-            error="",
-            error_code="",
-            attempts=0,
-            claimed_until=None,
-            queued_at=timezone.now(),
-            updated_at=timezone.now(),
-            paused=Value(True) if adding.hold_collection(collection.pk) else Exists(paused_upload),
+            incoming=Coalesce(F("incoming"), F("current")), **queued_anew(collection)
         )
         if not count and isinstance(scope, Document):
             raise Problem(
@@ -406,6 +416,55 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
         record(actor, "retry", scope, documents=count)
         wake_parsing_on_commit(collection.pk)
     return count
+
+
+REREAD_AT_ONCE = 1000  # documents, of which a revision each is held in memory
+
+
+def reparse(actor: User, scope: Upload | Collection) -> int:
+    """Reads the stored files of all that is ready once more; returns how many documents that is.
+
+    Of what failed or was cancelled `retry_failed` reads the files anew; what is at work is read in any case.
+    """
+    with transaction.atomic():
+        collection = governed(actor, scope)
+        ready = within(scope).filter(state=Document.State.READY, current__isnull=False)
+        ids = list(in_order(ready).order_by("pk").values_list("pk", flat=True))
+        for first in range(0, len(ids), REREAD_AT_ONCE):
+            reread(actor, collection, ids[first : first + REREAD_AT_ONCE])
+        record(actor, "re-parse", scope, documents=len(ids))
+        wake_parsing_on_commit(collection.pk)
+    return len(ids)
+
+
+def reread(actor: User, collection: Collection, document_ids: Sequence[UUID]) -> None:
+    """Queues a copy of each one's present revision: a stored text never changes."""
+    numbers = adding.next_numbers(list(document_ids))
+    present = DocumentRevision.objects.filter(
+        pk__in=Document.objects.filter(pk__in=document_ids).values("current")
+    )
+    fields = ("document_id", "sha256", "file", "filename", "size")
+    DocumentRevision.objects.bulk_create(
+        DocumentRevision(number=numbers[values["document_id"]], created_by=actor, **values)
+        for values in present.values(*fields)
+    )
+    newest = DocumentRevision.objects.filter(document=OuterRef("pk")).order_by("-number").values("pk")[:1]
+    Document.objects.filter(pk__in=document_ids).update(incoming=Subquery(newest), **queued_anew(collection))
+
+
+def queued_anew(collection: Collection) -> dict[str, Any]:
+    """The fields of documents that wait again, behind what waits already; paused where that is."""
+    paused_upload = Upload.objects.filter(pk=OuterRef("upload"), paused=True)
+    return {
+        "state": Document.State.QUEUED,
+        "error": "",
+        "error_code": "",
+        "attempts": 0,
+        "claimed_until": None,
+        "queued_at": timezone.now(),
+        "updated_at": timezone.now(),
+        "paused": Value(True) if adding.hold_collection(collection.pk) else Exists(paused_upload),
+    }
 
 
 def within(scope: Scope) -> QuerySet[Document]:

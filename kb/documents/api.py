@@ -139,9 +139,11 @@ def add_documents(
 
     A single file that is not taken is answered by its problem. Of several files each has its own result,
     and only if none was taken is the whole answered by a problem. They go into the `upload` that is
-    named; several files without one make a new one. What is new gets each `tag`.
+    named; several files without one make a new one. What is new gets each `tag`. While too much of the
+    collection waits, nothing is taken (429): try again after as many seconds as `Retry-After` says.
     """
     collection = visible_collection(request.auth, slug)
+    actions.must_have_room(account(request), collection)
     files = uploaded_files(request)
     into = within_upload(request, collection, upload, len(files))
     if len(files) == 1:

@@ -1,7 +1,8 @@
-"""Work to be watched and steered: uploads, stages, failures; pause, resume, cancel, retry; originals."""
+"""Work to be watched and steered: uploads, stages, failures; pause, resume, cancel, retry, re-parse; originals."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from kb.documents.schemas import (
     OpenedListing,
     OpenedOut,
     OpenedPageOut,
+    Retried,
     StagesOut,
     SteeredOut,
 )
@@ -165,9 +167,15 @@ def cancel_upload(request: Request, upload_id: UUID) -> Status[dict[str, int]]:
 
 
 @router.post(UPLOAD + "/retry", auth=WRITE, response=STEERED, operation_id="retry_upload")
-def retry_upload(request: Request, upload_id: UUID) -> Status[dict[str, int]]:
-    """Takes up again whatever of an upload failed or was cancelled."""
-    return steer_upload(request, upload_id, actions.retry_failed)
+def retry_upload(request: Request, upload_id: UUID, which: Query[Retried]) -> Status[dict[str, int]]:
+    """Takes up again whatever of an upload failed or was cancelled; with `cause` what failed for it alone."""
+    return steer_upload(request, upload_id, partial(actions.retry_failed, cause=which.cause))
+
+
+@router.post(UPLOAD + "/reparse", auth=WRITE, response=STEERED, operation_id="reparse_upload")
+def reparse_upload(request: Request, upload_id: UUID) -> Status[dict[str, int]]:
+    """Reads the stored files of all that is ready once more. The texts from before are searched until then."""
+    return steer_upload(request, upload_id, actions.reparse)
 
 
 @router.post(COLLECTION + "/pause", auth=WRITE, response=STEERED, operation_id="pause_collection")
@@ -189,6 +197,12 @@ def cancel_collection(request: Request, slug: str) -> Status[dict[str, int]]:
 
 
 @router.post(COLLECTION + "/retry", auth=WRITE, response=STEERED, operation_id="retry_collection")
-def retry_collection(request: Request, slug: str) -> Status[dict[str, int]]:
-    """Takes up again whatever of a collection failed or was cancelled."""
-    return steer_collection(request, slug, actions.retry_failed)
+def retry_collection(request: Request, slug: str, which: Query[Retried]) -> Status[dict[str, int]]:
+    """Takes up again whatever of a collection failed or was cancelled; with `cause` what failed for it alone."""
+    return steer_collection(request, slug, partial(actions.retry_failed, cause=which.cause))
+
+
+@router.post(COLLECTION + "/reparse", auth=WRITE, response=STEERED, operation_id="reparse_collection")
+def reparse_collection(request: Request, slug: str) -> Status[dict[str, int]]:
+    """Reads the stored files of all that is ready once more. The texts from before are searched until then."""
+    return steer_collection(request, slug, actions.reparse)

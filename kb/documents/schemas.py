@@ -216,7 +216,7 @@ class OpenedPageOut(Schema):
 
 
 class SteeredOut(Schema):
-    """How many documents were paused, resumed, cancelled or taken up again."""
+    """How many documents were paused, resumed, cancelled, taken up or read again."""
 
     documents: int
 
@@ -242,6 +242,12 @@ class FailureScope(Schema):
 
     collection: str = Field("", max_length=80, description="The collection's slug.")
     upload: UUID | None = None
+
+
+class Retried(Schema):
+    """Which of the documents to take up again."""
+
+    cause: str = Field("", max_length=30, description="Only those that failed with this code; else all.")
 
 
 class FailedOut(Schema):

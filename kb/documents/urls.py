@@ -27,7 +27,6 @@ urlpatterns = [
     path(f"{DOCUMENT}progress/", document.document_progress, name="document-progress"),
     path(f"{DOCUMENT}replace/", editing.document_replace, name="document-replace"),
     path(f"{DOCUMENT}delete/", editing.document_delete, name="document-delete"),
-    path(f"{DOCUMENT}reparse/", editing.document_reparse, name="document-reparse"),
     path(f"{DOCUMENT}tags/", editing.document_tags, name="document-tags"),
 ]
 

@@ -87,10 +87,18 @@ class Work:
     expected: float
     moving: float
     unread: int
+    mean: float
 
     @property
     def left(self) -> float:
         return self.chunks_total - self.chunks_done + self.expected
+
+
+class Ahead(NamedTuple):
+    """What of other documents comes before: those still to be read, and the chunks of those that were."""
+
+    documents: int = 0
+    chunks: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,9 @@ class Overall:
     """How far a set of documents is.
 
     `finished` are ready; `states` counts every state; paused documents are in work, but `seconds_left`
-    is for the others. It is None while no rate is known or only paused work is left. `ahead` is how many
-    chunks of other documents come before, whoever's they are: nothing else is told of those.
+    is for the others. It is None while no rate is known or only paused work is left. `documents_ahead`
+    are still to be read, and `ahead` is how many chunks of others come before, whoever's they are:
+    nothing else is told of those.
     """
 
     documents: int
@@ -113,6 +122,7 @@ class Overall:
     rate: float
     parse_rate: float
     seconds_left: float | None
+    documents_ahead: int
     ahead: int
 
 
@@ -120,16 +130,10 @@ def overall(documents: QuerySet[Document]) -> Overall:
     """The documents together, in a few queries that cost by documents, not by chunks."""
     groups = grouped(documents)
     work = work_of(groups)
-    return figures(groups, work, rates(), chunks_ahead(documents, work))
+    return figures(groups, work, rates(), ahead(documents, work))
 
 
-def ahead(document: Document) -> int:
-    """How many chunks of other documents come before this one's last, when collections take turns."""
-    documents = Document.objects.filter(pk=document.pk)
-    return chunks_ahead(documents, work_of(grouped(documents)))
-
-
-def figures(groups: Sequence[Group], work: Work, rate: Rates, before: int) -> Overall:
+def figures(groups: Sequence[Group], work: Work, rate: Rates, before: Ahead) -> Overall:
     in_work = sum(group.documents for group in groups if group.state in Document.WORK)
     whole = work.chunks_done + work.left
     states = {
@@ -147,7 +151,8 @@ def figures(groups: Sequence[Group], work: Work, rate: Rates, before: int) -> Ov
         rate=rate.chunks,
         parse_rate=rate.documents,
         seconds_left=seconds_left(work, rate, before) if in_work else 0.0,
-        ahead=before,
+        documents_ahead=before.documents,
+        ahead=before.chunks,
     )
 
 
@@ -167,34 +172,58 @@ def work_of(groups: Sequence[Group]) -> Work:
         expected=mean * sum(group.documents for group in unread),
         moving=sum(group.left for group in embedding if not group.paused) + mean * moving,
         unread=moving,
+        mean=mean,
     )
 
 
-def seconds_left(work: Work, rate: Rates, before: int) -> float | None:
-    """Reading and embedding go on side by side: the slower of the two counts."""
+def seconds_left(work: Work, rate: Rates, before: Ahead) -> float | None:
+    """Reading and embedding go on side by side: the slower of the two counts.
+
+    Of the documents before, which are still to be read, as many chunks are expected as of the own ones.
+    """
     if not work.moving and not work.unread:
         return None
     if not rate.chunks or (work.unread and not rate.documents):
         return None
-    reading = work.unread / rate.documents if work.unread else 0.0
-    return max((work.moving + before) / rate.chunks, reading)
+    reading = (work.unread + before.documents) / rate.documents if work.unread else 0.0
+    chunks = work.moving + before.chunks + before.documents * work.mean
+    return max(chunks / rate.chunks, reading)
 
 
 def turns_before(mine: float, own: int, others: Iterable[int], turns: int = 1) -> int:
-    """How many chunks come before the last of `mine`, when `own` of the same collections come first and each
-    other collection, with so many waiting, has a turn for each `turns` of theirs, which are as many."""
+    """How many chunks, or documents, come before the last of `mine`, when `own` of the same collections come first
+    and each other collection, with so many waiting, has a turn for each `turns` of theirs, which are as many."""
     reach = math.ceil((mine + own) / turns)
     return own + sum(min(waiting, reach) for waiting in others)
 
 
-def chunks_ahead(documents: QuerySet[Document], work: Work) -> int:
-    """As `turns_before`, for documents of one or more collections; nothing comes before what does not move."""
+def ahead(documents: QuerySet[Document], work: Work) -> Ahead:
+    """What comes before documents of one or more collections, as `turns_before`; nothing where nothing moves."""
     if not work.moving:
-        return 0
+        return Ahead()
+    collections = set(documents.order_by().values_list("collection", flat=True).distinct())
+    return Ahead(
+        documents_ahead(documents, work, collections) if work.unread else 0,
+        chunks_ahead(documents, work, collections),
+    )
+
+
+def documents_ahead(documents: QuerySet[Document], work: Work, collections: set[int]) -> int:
+    waiting = Document.objects.filter(state__in=UNREAD, paused=False)
+    last = waiting.filter(pk__in=documents.order_by().values("pk")).aggregate(last=Max("queued_at"))["last"]
+    rows = (
+        waiting.exclude(pk__in=documents.order_by().values("pk"))
+        .order_by()
+        .values_list("collection")
+        .annotate(everything=Count("pk"), before=Count("pk", filter=Q(queued_at__lt=last or timezone.now())))
+    )
+    return summed_turns(work.unread, rows, collections)
+
+
+def chunks_ahead(documents: QuerySet[Document], work: Work, collections: set[int]) -> int:
     waiting = DocumentStage.objects.filter(
         stage=DocumentStage.Stage.EMBED, document__state=State.EMBEDDING, document__paused=False
     )
-    collections = set(documents.order_by().values_list("collection", flat=True).distinct())
     last = waiting.filter(document__in=documents.order_by()).aggregate(last=Max("started_at"))["last"]
     if work.unread or last is None:
         last = timezone.now()
@@ -204,9 +233,15 @@ def chunks_ahead(documents: QuerySet[Document], work: Work) -> int:
         .values_list("document__collection")
         .annotate(everything=Sum(left), before=Sum(left, filter=Q(started_at__lt=last)))
     )
-    own = sum(before or 0 for collection, _, before in rows if collection in collections)
-    others = [everything for collection, everything, _ in rows if collection not in collections]
-    return turns_before(work.moving, own, others, len(collections))
+    return summed_turns(work.moving, rows, collections)
+
+
+def summed_turns(mine: float, rows: Iterable[tuple[int, int, int | None]], collections: set[int]) -> int:
+    """`turns_before`, of rows of a collection, what waits in it, and what of that came before `mine`."""
+    waiting = list(rows)
+    own = sum(before or 0 for collection, _, before in waiting if collection in collections)
+    others = [everything for collection, everything, _ in waiting if collection not in collections]
+    return turns_before(mine, own, others, len(collections))
 
 
 def grouped(documents: QuerySet[Document]) -> list[Group]:

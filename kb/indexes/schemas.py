@@ -46,6 +46,7 @@ class OverallOut(Schema):
     seconds_left: float | None = Field(
         description="Null while it is not known, or all that is left is paused."
     )
+    documents_ahead: int = Field(description="Other documents that are still to be read and come before.")
     ahead: int = Field(description="Chunks of other documents whose turn comes before.")
 
 

@@ -42,6 +42,7 @@ const held = []; // files whose collection is not chosen yet
 const opened = new Map(); // collection slug → promise of the upload that files go into at present
 const uploads = []; // every upload of this page that is still at work
 const DONE = ["ready", "failed", "cancelled"];
+const full = new Set(); // slugs of collections that take no more at present
 let sending = 0;
 let polling = false;
 
@@ -88,7 +89,8 @@ function row(file) {
 }
 
 async function next() {
-  const place = waiting.findIndex(({ slug }) => !uploads.some((upload) => upload.slug === slug && upload.held));
+  const rests = (slug) => full.has(slug) || uploads.some((upload) => upload.slug === slug && upload.held);
+  const place = waiting.findIndex(({ slug }) => !rests(slug));
   if (place < 0) return;
   const [job] = waiting.splice(place, 1);
   sending += 1;
@@ -98,7 +100,8 @@ async function next() {
     if (job.upload.cancelled) throw new Error("Cancelled before it was sent.");
     taken(job, await send(job));
   } catch (error) {
-    refused(job.row, error.message);
+    if (error.seconds) later(job, error);
+    else refused(job.row, error.message);
   }
   sending -= 1;
   unsent();
@@ -107,6 +110,20 @@ async function next() {
     status.textContent = "All files are uploaded.";
   }
   next();
+}
+
+// The collection takes no more at present: its files wait here, and go by themselves.
+function later(job, { message, seconds }) {
+  waiting.unshift(job);
+  job.row.querySelector(".state").textContent = "Waiting";
+  job.row.querySelector("progress").value = 0;
+  job.row.querySelector("[data-note]").textContent = "Too much waits already: it is sent by itself when there is room.";
+  if (!full.has(job.slug)) status.textContent = message;
+  full.add(job.slug);
+  setTimeout(() => {
+    full.delete(job.slug);
+    fill();
+  }, 1000 * seconds);
 }
 
 function tooLarge(file) {
@@ -135,7 +152,7 @@ async function begin(slug, folder) {
     opened.delete(slug);
     throw new Error(answer?.problem ?? "The server refused it. Load this page anew and try again.");
   }
-  const upload = { ...answer, slug, ids: new Set(), whole: whole(answer), held: false, cancelled: false };
+  const upload = { ...answer, slug, ids: new Set(), whole: whole(answer), held: false, cancelled: false, work: 0 };
   uploads.push(upload);
   return upload;
 }
@@ -172,7 +189,7 @@ function send({ file, slug, row, upload }) {
     request.addEventListener("load", () => {
       const answer = request.getResponseHeader("Content-Type") === "application/json" ? request.response : null;
       if (answer?.id) resolve(answer);
-      else reject(new Error(answer?.problem ?? "The server refused it. Load this page anew and try again."));
+      else reject(refusal(answer));
     });
     request.addEventListener("error", () => reject(new Error("The connection broke off. Try this file again.")));
     request.responseType = "json";
@@ -182,11 +199,17 @@ function send({ file, slug, row, upload }) {
   });
 }
 
+function refusal(answer) {
+  const error = new Error(answer?.problem ?? "The server refused it. Load this page anew and try again.");
+  return Object.assign(error, { seconds: answer?.seconds });
+}
+
 function taken({ row, upload }, answer) {
   const link = document.createElement("a");
   link.href = answer.url;
   link.textContent = row.querySelector(".name").textContent;
   row.querySelector(".name").replaceChildren(link);
+  row.querySelector("[data-note]").textContent = "";
   if (!answer.created) row.querySelector("[data-note]").textContent = "Was here already, with the very same content.";
   const state = document.createElement("div");
   state.id = `state-${answer.id}`;
@@ -226,20 +249,22 @@ async function refresh(upload) {
   const query = ids.map((id) => `id=${id}`).join("&");
   const response = await fetch(`${upload.progress}?${query}`).catch(() => null);
   if (response?.ok) show(await response.text(), upload);
-  const more = sending || waiting.some(({ slug }) => slug === upload.slug);
+  // Not the sent files alone: what comes out of an archive is work of the upload, too.
+  const more = sending || upload.work || waiting.some(({ slug }) => slug === upload.slug);
   if (response?.status === 404 || (!upload.ids.size && !more)) uploads.splice(uploads.indexOf(upload), 1);
 }
 
-function show(html, { ids }) {
+function show(html, upload) {
   const fragment = document.createElement("template");
   fragment.innerHTML = html; // rendered by our own server, which escapes what it did not write
   for (const part of fragment.content.querySelectorAll("[hx-swap-oob]")) {
+    if (part.dataset.work) upload.work = Number(part.dataset.work);
     const shown = document.getElementById(part.id);
     if (!shown || shown.innerHTML === part.innerHTML) continue;
     const focused = document.activeElement?.id;
     shown.replaceWith(part);
     if (focused && part.querySelector(`#${focused}`)) document.getElementById(focused).focus();
-    if (DONE.includes(part.dataset.state)) ids.delete(part.id.replace("state-", ""));
+    if (DONE.includes(part.dataset.state)) upload.ids.delete(part.id.replace("state-", ""));
   }
 }
 

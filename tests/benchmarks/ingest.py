@@ -3,12 +3,12 @@
 Prints a table of ratios and writes it to var/bench/ingest.json. What is measured, side by side:
 upload to searchable through a real site (its own folder, its own processes); the chosen backend bare;
 `SentenceTransformer.encode` at its defaults; txtai's index; Haystack's pipeline into pgvector. Then what a
-document costs beside its embedding with few and with many chunks stored, how fast files are parsed, and how much
-memory all that takes.
+document costs beside its embedding with few and with many chunks stored, how fast files are parsed, how well the
+chosen number format ranks, how much memory all that takes, and which of the limits are kept: exit status 1 if one
+is broken.
 """
 
 import argparse
-import io
 import json
 import os
 import platform
@@ -21,42 +21,53 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kb.core import environment
 from kb.core.embedded import layout
 from kb.core.environment import ROOT
-from retrieval.beir import read_beir
+from retrieval.beir import Dataset, read_beir
 from retrieval.chunking import chunk, render
 from retrieval.embedders.backends import Backend
 from retrieval.embedders.local import LocalEmbedder, default_directory, default_tokenizer
 from retrieval.loading import load
+from tests.benchmarks.limits import limits, of_encode
+from tests.benchmarks.parsing import beside_the_reading, long_pdf, parse_rates
+from tests.benchmarks.quality import Vectors, judged_first, judged_queries, ndcg_at_10
 from tests.live import Site, until
 from tests.places import shared_data
 
 RESULT = ROOT / "var" / "bench" / "ingest.json"
-LONG_PDF, PDF_PAGES = "long.pdf", 1000
 FIRST = 400  # documents, of which the cost per document is measured: about a thousand chunks
 MANY = 100_000  # chunks stored, with which it is measured again
-SAMPLES = 3  # runs of the bare encoders, of which the fastest counts: the others were disturbed
+FEW_FILES, MANY_FILES = 2_000, 20_000  # put in by one command, whose memory is compared
 
 
-def texts() -> dict[str, str]:
+def scifact() -> Dataset:
+    folder = shared_data() / "scifact"
+    if not folder.is_dir():
+        sys.exit(f"There is no {folder}: set KB_TEST_DATA to the folder that holds SciFact.")
+    return read_beir(folder)
+
+
+def texts(dataset: Dataset) -> dict[str, str]:
     """File name to Markdown, of SciFact's documents."""
-    scifact = shared_data() / "scifact"
-    if not scifact.is_dir():
-        sys.exit(f"There is no {scifact}: set KB_TEST_DATA to the folder that holds SciFact.")
-    corpus = read_beir(scifact).corpus
-    return {f"{name}.md": f"# {entry.title}\n\n{entry.text}\n" for name, entry in corpus.items()}
+    return {
+        f"{name}.md": f"# {dataset.corpus[name].title}\n\n{dataset.corpus[name].text}\n"
+        for name in judged_first(dataset)
+    }
 
 
-def rendered(files: dict[str, str]) -> list[str]:
-    """What the site embeds for these files, in the order of the files."""
-    tokenizer, inputs = default_tokenizer(), []
+def rendered(files: dict[str, str]) -> tuple[list[str], list[str]]:
+    """What the site embeds for these files, in the order of the files, and the document of each."""
+    tokenizer, inputs, owners = default_tokenizer(), [], []
     for name, content in files.items():
         document = load(content.encode(), name)
-        spans = chunk(document, tokenizer)
-        inputs += [
-            render(document.title, span.heading_path, document.text[span.start : span.end]) for span in spans
-        ]
-    return inputs
+        for span in chunk(document, tokenizer):
+            passage = document.text[span.start : span.end]
+            inputs.append(render(document.title, span.heading_path, passage))
+            owners.append(Path(name).stem)
+    return inputs, owners
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -165,19 +176,36 @@ def high_water(pid: int) -> float:
 # Others -------------------------------------------------------------------------------------------
 
 
-def plain_encode(inputs: Sequence[str]) -> Callable[[], object]:
-    from sentence_transformers import SentenceTransformer
+class Plain:
+    """`SentenceTransformer.encode` in float32, at its defaults."""
 
-    model = SentenceTransformer(str(default_directory()), device="cpu")
-    model.encode(inputs[:16])
-    return lambda: model.encode(list(inputs), show_progress_bar=False)
+    def __init__(self, warm: Sequence[str]) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self.model = SentenceTransformer(str(default_directory()), device="cpu")
+        self.model.encode(list(warm))
+
+    def passages(self, inputs: Sequence[str]) -> Vectors:
+        return np.asarray(self.model.encode(list(inputs), show_progress_bar=False))
+
+    queries = passages
 
 
-def bare_encode(inputs: Sequence[str], backend: str, number_format: str, batch: int) -> Callable[[], object]:
-    model = LocalEmbedder(backend=Backend(backend, number_format), batch_size=batch)
-    longest_first = sorted(inputs, key=len, reverse=True)
-    model.embed(longest_first[:16], "document")
-    return lambda: model.embed(longest_first, "document")
+class Bare:
+    """The chosen backend on batches sorted by length, without anything around it."""
+
+    def __init__(self, backend: dict[str, Any], warm: Sequence[str]) -> None:
+        chosen = Backend(backend["backend"], backend["number_format"])
+        self.model = LocalEmbedder(backend=chosen, batch_size=backend["batch_size"])
+        self.model.embed(list(warm), "document")
+
+    def passages(self, inputs: Sequence[str]) -> Vectors:
+        longest_first = sorted(range(len(inputs)), key=lambda place: -len(inputs[place]))
+        vectors = self.model.embed([inputs[place] for place in longest_first], "document")
+        return vectors[np.argsort(longest_first)]
+
+    def queries(self, questions: Sequence[str]) -> Vectors:
+        return self.model.embed(list(questions), "query")
 
 
 def txtai_index(inputs: Sequence[str]) -> Callable[[], object]:
@@ -227,56 +255,32 @@ def haystack_pipeline(files: dict[str, str], running: Site) -> Callable[[], obje
     return lambda: pipeline.run({"cleaner": {"documents": documents}})
 
 
-# Parsing ------------------------------------------------------------------------------------------
-
-ALONE = """
-import json, sys, time
-from pathlib import Path
-from retrieval.loading import load
-load(b"Words of some language, so that what is loaded once is loaded. " * 5, "warm.txt")
-for path in map(Path, sys.argv[1:]):
-    began = time.perf_counter()
-    loaded = load(path.read_bytes(), path.name)
-    seconds = time.perf_counter() - began
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    pages = len(loaded.pages) or max(1, len(loaded.text) // 3000)
-    print(json.dumps({"pages": pages, "seconds": seconds, "peak_mb": peak}))
-"""
+# Many files ---------------------------------------------------------------------------------------
 
 
-def parse_rates(folder: Path) -> dict[str, dict[str, float]]:
-    """Pages a second and peak memory of each format; a page without page breaks has 3,000 characters."""
-    files: dict[str, Path] = {"pdf, 1,000 pages": folder / LONG_PDF}
-    demo = ROOT / "kb" / "core" / "demo"
-    for path in sorted(demo.rglob("*"), key=lambda path: path.stat().st_size):
-        if path.suffix in {".md", ".rst", ".html", ".txt", ".docx", ".pdf"}:
-            files[path.suffix[1:]] = path  # the largest of each remains
-    return {name: parsed_alone(path) for name, path in files.items()}
+def memory_growth(running: Site, folder: Path) -> float:
+    """What `manage.py ingest` of 20,000 files holds at most, as a multiple of what it does for 2,000.
+
+    Into a paused collection: neither does it wait then, nor do the workers read them.
+    """
+    running.manage("work", "pause", "--collection", "library")
+    few, many = (ingest_peak(running, folder / str(count), count) for count in (FEW_FILES, MANY_FILES))
+    say(f"ingest of {FEW_FILES:,} files held {few:.0f} MB, of {MANY_FILES:,} files {many:.0f} MB")
+    return many / few
 
 
-def parsed_alone(path: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(path)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    found = json.loads(done.stdout)
-    return {"pages_per_second": round(found["pages"] / found["seconds"], 1), "peak_mb": found["peak_mb"]}
-
-
-def long_pdf(path: Path) -> Path:
-    from reportlab.pdfgen.canvas import Canvas
-
-    target = io.BytesIO()
-    canvas = Canvas(target)
-    for page in range(PDF_PAGES):
-        for line in range(50):
-            canvas.drawString(
-                72, 760 - 14 * line, f"Page {page}, line {line}: words that stand on this page here."
-            )
-        canvas.showPage()
-    canvas.save()
-    path.write_bytes(target.getvalue())
-    return path
+def ingest_peak(running: Site, folder: Path, count: int) -> float:
+    """Megabytes."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.txt").write_text(f"File {number} of {count} files.\n")
+    command = [sys.executable, "manage.py", "ingest", str(folder), "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, env=running.environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise AssertionError(f"the ingest of {count} files ended with {process.returncode}")
+    return usage.ru_maxrss / 1024
 
 
 # The run ------------------------------------------------------------------------------------------
@@ -287,9 +291,10 @@ def say(text: str) -> None:
 
 
 def measured(documents: int, folder: Path) -> dict[str, Any]:
-    corpus = list(texts().items())
+    dataset = scifact()
+    corpus = list(texts(dataset).items())
     files, first = dict(corpus[:documents]), dict(corpus[-FIRST:])
-    inputs = rendered(files)
+    inputs, owners = rendered(files)
     say(f"{len(files)} documents, {len(inputs)} chunks; each step takes minutes")
     rates: dict[str, float] = {}
     cost: dict[int, float] = {}
@@ -307,11 +312,20 @@ def measured(documents: int, folder: Path) -> dict[str, Any]:
         rates["haystack into pgvector"] = len(inputs) / timed(haystack_pipeline(files, running))
         fill(running, MANY)
         cost[stored(running)] = overhead(running, first, folder / "many")
-        parsed(running, long_pdf(folder / LONG_PDF))
+        parsed(running, long_pdf(folder / "long.pdf"))
         peaks = peak_memory(running)
-    bare = bare_encode(inputs, backend["backend"], backend["number_format"], backend["batch_size"])
-    rates["chosen backend, bare"] = len(inputs) / timed(bare)
-    rates["SentenceTransformer.encode"] = len(inputs) / timed(plain_encode(inputs))
+        growth = memory_growth(running, folder)
+    ndcg: dict[str, float] = {}
+    questions = judged_queries(dataset, [Path(name).stem for name in files])
+    for name, label, encoder in (
+        ("chosen", "chosen backend, bare", Bare(backend, inputs[:16])),
+        ("float32", "SentenceTransformer.encode", Plain(inputs[:16])),
+    ):
+        began = time.perf_counter()
+        vectors = encoder.passages(inputs)
+        rates[label] = len(inputs) / (time.perf_counter() - began)
+        asked_for = encoder.queries(list(questions.values()))
+        ndcg[name] = round(ndcg_at_10(dataset, owners, vectors, questions, asked_for), 4)
     rates["txtai index"] = len(inputs) / timed(txtai_index(inputs))
     return {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
@@ -325,7 +339,10 @@ def measured(documents: int, folder: Path) -> dict[str, Any]:
             if not name.startswith("footnote")
         },
         "ms_per_document_beside_the_model": {str(chunks): round(ms, 1) for chunks, ms in cost.items()},
+        "ndcg_at_10": ndcg | {"queries": len(questions)},
         "peak_mb": peaks,
+        "ingest_mb_growth": round(growth, 3),
+        "ms_beside_the_reading": beside_the_reading(folder),
         "parsing": parse_rates(folder),
     }
 
@@ -344,6 +361,10 @@ def table(result: dict[str, Any]) -> str:
     for name, found in result["parsing"].items():
         lines.append(f"{name:36}{found['pages_per_second']:>10.1f}{found['peak_mb']:>14.0f}")
     lines += [f"{f'{name} worker':46}{peak:>14.0f}" for name, peak in result["peak_mb"].items()]
+    lines.append(f"{'':36}{'measured':>10}{'limit':>10}{'':>4}")
+    for limit in result["limits"]:
+        kept = "kept" if limit["kept"] else "BROKEN"
+        lines.append(f"{limit['name']:36}{limit['measured']:>10.4g}{limit['limit']:>10}    {kept}")
     return "\n".join(lines)
 
 
@@ -354,9 +375,13 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "False"}
     with tempfile.TemporaryDirectory(prefix="footnote-bench-") as folder:
         result = measured(asked.documents, Path(folder))
+    parse_mb = environment.number("PARSE_MEMORY_MB", 1)
+    result["limits"] = [limit.row() for limit in limits(result, of_encode(), parse_mb)]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False))
     sys.stdout.write(f"{table(result)}\nWritten to {RESULT.relative_to(ROOT)}\n")
+    if not all(limit["kept"] for limit in result["limits"]):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Many files at once in a real browser: live progress, pause and resume, a failure with its cause, retry."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,32 @@ def failed(page: Page) -> None:
     expect(page.get_by_text("1 failed")).to_be_visible()
     page.get_by_role("link", name="broken", exact=True).click()
     expect(page.get_by_text("Parse")).to_be_visible()
+
+
+def test_an_archive_is_watched_to_its_last_entry_and_lists_follow(
+    page: Page, notes: list[Path], tmp_path: Path
+) -> None:
+    make_collection(page, "Boxes")
+    lists = page.context.new_page()
+    lists.goto("/library/boxes/")
+    expect(lists.get_by_text("This collection is empty.")).to_be_visible()
+    archive = tmp_path / "notes.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in notes[:4]:
+            opened.writestr(f"boxed-{path.name}", f"Boxed. {path.read_text()[:8000]}")
+    page.goto("/upload/?collection=boxes")
+    page.get_by_label("Files", exact=True).set_input_files([archive])
+    # The list that was empty shows what came, and later what is put in beside it, without being loaded by hand.
+    expect(lists.get_by_role("link", name="notes", exact=True)).to_be_visible()
+    lists.evaluate("document.body.dataset.stayed = 'yes'")
+    beside = tmp_path / "beside.txt"
+    beside.write_text("Something beside it.")
+    page.get_by_label("Files", exact=True).set_input_files([beside])
+    expect(lists.get_by_role("link", name="beside", exact=True)).to_be_visible()
+    assert lists.evaluate("document.body.dataset.stayed") == "yes", "the page was loaded anew"
+    expect(page.get_by_text("All files are worked off.")).to_be_attached(timeout=120_000)
+    expect(page.get_by_text("5 documents, all ready")).to_be_visible()
+    expect(lists.get_by_text("6 documents, all ready")).to_be_visible()
 
 
 def test_the_buttons_are_forms_without_javascript(

@@ -4,7 +4,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
@@ -34,9 +33,11 @@ class MembershipInline(TabularInline[Membership, Collection]):
         return person(request).is_superuser
 
 
-@admin.register(Collection)
 class CollectionAdmin(Admin[Collection]):
-    """Staff see and change here what they see and own elsewhere."""
+    """Staff see and change here what they see and own elsewhere.
+
+    It is registered where documents are known, whose work a collection's actions are about.
+    """
 
     list_display = [
         "name",

@@ -1,5 +1,5 @@
-"""The admin of documents and uploads."""
+"""The admin of documents, and of the uploads, sources and collections that hold them."""
 
-from kb.documents.admin import sources, uploads
+from kb.documents.admin import collections, sources, uploads
 
-__all__ = ["sources", "uploads"]
+__all__ = ["collections", "sources", "uploads"]

@@ -284,9 +284,14 @@ class DocumentAdmin(Admin[Document]):
         self.must(self.has_add_permission(request))
         form = UploadForm(person(request), request.POST or None, request.FILES or None)
         if form.is_valid():
-            refused = self.take(request, form.cleaned_data["collection"], form.cleaned_data["uploads"])
-            if refused < len(form.cleaned_data["uploads"]):
-                return redirect("admin:documents_document_changelist")
+            try:
+                actions.must_have_room(person(request), form.cleaned_data["collection"])
+            except Problem as problem:
+                blame(form, problem)
+            else:
+                refused = self.take(request, form.cleaned_data["collection"], form.cleaned_data["uploads"])
+                if refused < len(form.cleaned_data["uploads"]):
+                    return redirect("admin:documents_document_changelist")
         return self.form_page(request, form, "Add documents", "Add")
 
     def take(self, request: HttpRequest, collection: Collection, files: Sequence[Any]) -> int:

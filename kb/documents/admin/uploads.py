@@ -10,12 +10,12 @@ from django.utils.html import format_html
 
 from kb.core.admin.base import ReadOnly, display, person
 from kb.core.admin.filters import CollectionFilter
-from kb.documents import actions
+from kb.documents.admin.steering import Steering
 from kb.documents.models import Document, Upload
 
 
 @admin.register(Upload)
-class UploadAdmin(ReadOnly[Upload]):
+class UploadAdmin(Steering[Upload], ReadOnly[Upload]):
     """Uploads into the collections that the person may see; the actions refuse where they may not edit."""
 
     list_display = ["__str__", "collection", "origin", "created_by", "created_at", "bar", "failed", "paused"]
@@ -35,7 +35,6 @@ class UploadAdmin(ReadOnly[Upload]):
         "documents",
     )
     readonly_fields = ("bar", "failed", "paused", "documents")
-    actions = ["pause", "resume", "cancel", "retry"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
         rows = super().get_queryset(request).filter(pk__in=Upload.objects.visible_to(person(request)))
@@ -46,9 +45,6 @@ class UploadAdmin(ReadOnly[Upload]):
             failures=Count("documents", filter=Q(documents__state=Document.State.FAILED)),
             held=Count("documents", filter=at_work & Q(documents__paused=True)),
         )
-
-    def has_edit_permission(self, request: HttpRequest) -> bool:
-        return person(request).has_perm("documents.change_document")
 
     @display(description="Ready")
     def bar(self, upload: Any) -> str:
@@ -81,19 +77,3 @@ class UploadAdmin(ReadOnly[Upload]):
             upload.pk,
             reverse("uploaded", args=[upload.pk]),
         )
-
-    @admin.action(description="Pause", permissions=["edit"])
-    def pause(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        self.each(request, uploads, actions.pause, "Paused")
-
-    @admin.action(description="Resume", permissions=["edit"])
-    def resume(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        self.each(request, uploads, actions.resume, "Goes on")
-
-    @admin.action(description="Cancel what is unfinished", permissions=["edit"])
-    def cancel(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        self.each(request, uploads, actions.cancel, "Cancelled")
-
-    @admin.action(description="Retry what failed or was cancelled", permissions=["edit"])
-    def retry(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        self.each(request, uploads, actions.retry_failed, "Taken up again")

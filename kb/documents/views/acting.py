@@ -1,4 +1,4 @@
-"""What may be done to work under way: pause, resume, cancel, take up again; of one document or of many."""
+"""What may be done to work: pause, resume, cancel, take up again, read again; of one document or of many."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -41,6 +41,14 @@ def retry(actor: User, scope: Scope) -> str:
     return f"Taken up again: {documents(count)} of “{scope}”."
 
 
+def reparse(actor: User, scope: Scope) -> str:
+    if isinstance(scope, Document):
+        actions.reparse_document(actor, scope)
+        return f"“{scope}” is read again."
+    count = actions.reparse(actor, scope)
+    return f"Read again: {documents(count)} of “{scope}”. The texts from before answer until then."
+
+
 def documents(count: int) -> str:
     return "1 document" if count == 1 else f"{count:,} documents"
 
@@ -50,6 +58,7 @@ VERBS: dict[str, Callable[[User, Scope], str]] = {
     "resume": resume,
     "cancel": cancel,
     "retry": retry,
+    "reparse": reparse,
 }
 
 

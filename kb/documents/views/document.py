@@ -17,7 +17,7 @@ from kb.documents import reading
 from kb.documents.forms import PlaceForm, TagsForm
 from kb.documents.models import Document, DocumentRevision, DocumentStage
 from kb.documents.views.access import WORK, idle_workers, listing, may_edit
-from kb.documents.views.whole import acts_on, labels
+from kb.documents.views.whole import MOST_WATCHED, acts_on, busy, labels, watched
 from retrieval.spans import Heading, Page
 
 MOST_ENTRIES = 200
@@ -38,6 +38,7 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
         "revision": revision,
         "revisions": shown.revisions.defer("text", "pages", "headings").order_by("-number"),
         **relatives(request.user, shown),
+        **entries_context(request.user, shown),
     }
     if revision is not None and revision.parsed_at is not None:
         context |= text_context(revision, place.cleaned_data)
@@ -63,12 +64,20 @@ def work_context(request: HttpRequest, shown: Document) -> dict[str, Any]:
 
 @require_safe
 def document_progress(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Fragments that replace the state of one document; the page loads anew when the work is over."""
+    """Fragments that replace the state of one document, and of the entries asked for (`id`), if it is an archive.
+
+    The page loads anew when its text has come, and when all work is over.
+    """
     shown = get_object_or_404(listing(request.user), pk=pk)
-    context = work_context(request, shown)
-    context |= {"changed_acts": request.GET.get("acts") != context["shown_acts"], "oob": True}
+    context = work_context(request, shown) | entries_context(request.user, shown)
+    context |= {
+        "changed_acts": request.GET.get("acts") != context["shown_acts"],
+        "changed_entries": request.GET.get("entries", "0") != str(context["entry_count"]),
+        "watched": listing(request.user).filter(archive=shown, pk__in=watched(request)),
+        "oob": True,
+    }
     response = render(request, "documents/_document_progress.html", context)
-    if shown.state not in WORK:
+    if not context["in_work"] and ("reading" in request.GET or not context["unpacked_work"]):
         response["HX-Refresh"] = "true"
     return response
 
@@ -76,12 +85,21 @@ def document_progress(request: HttpRequest, pk: UUID) -> HttpResponse:
 def relatives(user: Reader, shown: Document) -> dict[str, Any]:
     """Documents that this one hangs together with, as far as the reader may see them."""
     visible = listing(user)
-    entries = visible.filter(archive=shown)
     return {
         "archive": visible.filter(pk=shown.archive_id).first() if shown.archive_id else None,
         "twin": visible.filter(pk=shown.same_as_id).first() if shown.same_as_id else None,
-        "entries": entries.order_by("filename", "id")[:MOST_ENTRIES],
+    }
+
+
+def entries_context(user: Reader, shown: Document) -> dict[str, Any]:
+    """What came out of an archive; `unpacked_work` is whether any of it is at work, listed or not."""
+    entries = listing(user).filter(archive=shown)
+    listed = list(entries.order_by("filename", "id")[:MOST_ENTRIES])
+    return {
+        "entries": listed,
         "entry_count": entries.count(),
+        "busy": busy(listed)[:MOST_WATCHED],
+        "unpacked_work": entries.filter(state__in=WORK).exists(),
     }
 
 

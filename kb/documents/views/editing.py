@@ -19,7 +19,7 @@ from kb.documents import actions
 from kb.documents.adding import READABLE
 from kb.documents.forms import TagsForm, UploadForm
 from kb.documents.models import Upload
-from kb.documents.views.access import editable_document, idle_workers, way_back
+from kb.documents.views.access import editable_document, idle_workers
 
 
 @login_required
@@ -31,11 +31,10 @@ def upload(request: HttpRequest) -> HttpResponse:
         return upload_one(request, user, form)
     files = request.FILES.getlist("files")
     if request.method == "POST" and form.is_valid():
-        if files:
-            if page := upload_all(request, form, files):
-                return redirect(page)
-        else:
+        if not files:
             form.add_error(None, "Choose at least one file.")
+        elif page := upload_all(request, form, files):
+            return redirect(page)
     context = {
         "section": "upload",
         "form": form,
@@ -55,17 +54,24 @@ def upload_one(request: HttpRequest, user: User, form: UploadForm) -> HttpRespon
     files = request.FILES.getlist("files")
     if not form.is_valid() or len(files) != 1:
         return JsonResponse({"problem": form.said() or "Send one file at a time."}, status=400)
+    collection = form.cleaned_data["collection"]
     try:
+        actions.must_have_room(user, collection)
         added = actions.add_document(
             user,
-            form.cleaned_data["collection"],
+            collection,
             files[0],
             request.POST.get("filename"),
             form.cleaned_data["upload"],
             tags=form.cleaned_data["tags"],
         )
     except Problem as problem:
-        return JsonResponse({"problem": problem.message, "code": problem.code}, status=problem.status)
+        answer = {
+            "problem": problem.message,
+            "code": problem.code,
+            "seconds": problem.extra.get("retry_after"),
+        }
+        return JsonResponse(answer, status=problem.status)
     return JsonResponse(
         {
             "id": str(added.document.pk),
@@ -82,6 +88,11 @@ def upload_all(request: HttpRequest, form: UploadForm, files: list[UploadedFile[
     Returns the page to go to: the collection's if it held all of them before, none if no file was taken.
     """
     collection, tags = form.cleaned_data["collection"], form.cleaned_data["tags"]
+    try:
+        actions.must_have_room(person(request), collection)
+    except Problem as problem:
+        form.add_error(None, problem.message)
+        return ""
     opened = actions.open_upload(person(request), collection, Upload.Origin.PAGE)
     taken = [added for file in files if (added := reported(request, opened, file, tags))]
     if any(added.created for added in taken):
@@ -136,19 +147,6 @@ def document_delete(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.success(request, f"“{document.title}” is deleted. It is gone from answers and searches.")
         return redirect("collection", document.collection.slug)
     return render(request, "documents/delete.html", {"section": "library", "document": document})
-
-
-@login_required
-@require_POST
-def document_reparse(request: HttpRequest, pk: UUID) -> HttpResponse:
-    document = editable_document(request, pk)
-    try:
-        actions.reparse_document(person(request), document)
-    except Problem as problem:
-        messages.error(request, problem.message)
-    else:
-        messages.success(request, f"“{document.title}” is read again.")
-    return redirect(way_back(request) or reverse("document", args=[document.pk]))
 
 
 @login_required

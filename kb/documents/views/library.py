@@ -12,7 +12,7 @@ from kb.documents.forms import FilterForm
 from kb.documents.models import Document
 from kb.documents.views.access import WORK, idle_workers, listing, visible_collection
 from kb.documents.views.counting import Tally, tallies
-from kb.documents.views.whole import busy, context_of, fragments
+from kb.documents.views.whole import NEWEST_FIRST, busy, context_of, progress
 
 A_PAGE = 50
 
@@ -39,11 +39,13 @@ def collection(request: HttpRequest, slug: str) -> HttpResponse:
     shown = visible_collection(request, slug)
     form = FilterForm(request.GET)
     page = a_page(request, filtered(listing(request.user).filter(collection=shown), form))
+    narrowed = any(form.cleaned_data.values())
     context = context_of(request, shown) | {
         "section": "library",
         "form": form,
-        "filtered": any(form.cleaned_data.values()),
+        "filtered": narrowed,
         "page": page,
+        "newest": None if narrowed else first_of(request, page),
         "busy": busy(page.items),
         "may_own": Collection.objects.owned_by(request.user).filter(pk=shown.pk).exists(),
     }
@@ -67,12 +69,19 @@ def filtered(documents: QuerySet[Document], form: FilterForm) -> QuerySet[Docume
 def a_page(request: HttpRequest, documents: QuerySet[Document]) -> Slice[Document]:
     """The documents behind the cursor in the address, newest first."""
     try:
-        return paginate(documents, ["-created_at", "id"], request.GET.get("cursor"), A_PAGE)
+        return paginate(documents, list(NEWEST_FIRST), request.GET.get("cursor"), A_PAGE)
     except Problem as problem:
         raise Http404(problem.message) from problem
+
+
+def first_of(request: HttpRequest, page: Slice[Document]) -> str | None:
+    """The document that the list begins with, as `newest`; None on later pages, which do not follow it."""
+    if request.GET.get("cursor"):
+        return None
+    return str(page.items[0].pk) if page.items else ""
 
 
 @require_safe
 def collection_progress(request: HttpRequest, slug: str) -> HttpResponse:
     """Fragments that replace the states of the documents asked for (`id`, repeated) and the figures."""
-    return render(request, "documents/_progress.html", fragments(request, visible_collection(request, slug)))
+    return progress(request, visible_collection(request, slug))

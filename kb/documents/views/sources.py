@@ -87,6 +87,7 @@ def sources(request: HttpRequest, slug: str) -> HttpResponse:
         "form": form,
         "page": page,
         "idle": idle_workers("fetch") if working_sources().filter(collection=collection).exists() else [],
+        "working": any(under_way(source) for source in page.items),
         "rows": [(source, often(source), failures(source)) for source in page.items],
     }
     return render(request, "documents/sources.html", context, status=400 if form.errors else 200)
@@ -131,6 +132,11 @@ def chosen(collection: Collection, key: str) -> Source:
     if found is None:
         raise Http404("There is no such source.")
     return found
+
+
+def under_way(source: Source) -> bool:
+    """Whether it is to change within moments: not looked at yet, or a sitemap in the middle of being read."""
+    return not source.paused and (source.last_checked_at is None or bool(source.reading))
 
 
 def often(source: Source) -> str:

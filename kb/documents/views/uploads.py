@@ -17,8 +17,8 @@ from kb.documents.forms import UploadForm
 from kb.documents.models import Document, Upload
 from kb.documents.views.access import listing, visible_upload
 from kb.documents.views.counting import tallies
-from kb.documents.views.library import a_page
-from kb.documents.views.whole import busy, context_of, fragments
+from kb.documents.views.library import a_page, first_of
+from kb.documents.views.whole import busy, context_of, progress
 
 A_PAGE = 25
 
@@ -78,6 +78,7 @@ def uploaded(request: HttpRequest, pk: UUID) -> HttpResponse:
         "section": "upload",
         "upload": upload,
         "page": page,
+        "newest": first_of(request, page),
         "busy": busy(page.items),
     }
     return render(request, "documents/uploaded.html", context)
@@ -86,4 +87,4 @@ def uploaded(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def uploaded_progress(request: HttpRequest, pk: UUID) -> HttpResponse:
     """As a collection's, for one upload."""
-    return render(request, "documents/_progress.html", fragments(request, visible_upload(request, pk)))
+    return progress(request, visible_upload(request, pk))

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 
 from kb.core.models import Collection
@@ -15,6 +16,7 @@ from kb.documents.views.access import WORK, idle_workers, listing, may_edit
 from kb.documents.views.counting import Tally, offered, tally
 
 MOST_WATCHED = 100
+NEWEST_FIRST = ("-created_at", "id")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Whole:
         return self.url("progress")
 
     @property
+    def reparse(self) -> str:
+        return self.url("reparse")
+
+    @property
     def failures(self) -> str:
         return self.url("failures")
 
@@ -80,17 +86,34 @@ def context_of(request: HttpRequest, target: Collection | Upload) -> dict[str, A
     }
 
 
-def fragments(request: HttpRequest, target: Collection | Upload) -> dict[str, Any]:
-    """What replaces parts of a page: the whole, its buttons if they changed, the documents asked for (`id`)."""
+def progress(request: HttpRequest, target: Collection | Upload) -> HttpResponse:
+    """What replaces parts of a page: the whole, its buttons if they changed, the documents asked for (`id`).
+
+    A list that begins with another document than the `newest` one is fetched anew.
+    """
     context = context_of(request, target)
     asked = context["whole"].documents.filter(pk__in=watched(request))
     documents = list(listing(request.user).filter(pk__in=asked.values("pk")))
-    return context | {
+    # It stays what it was until the list has come: else a list that did not come would not be asked for again.
+    known = request.GET.get("newest")
+    context |= {
         "documents": documents,
         "busy": busy(documents),
         "changed_acts": request.GET.get("acts") != context["shown_acts"],
+        "newest": known,
         "oob": True,
     }
+    response = render(request, "documents/_progress.html", context)
+    if known is not None and known != newest(context["whole"].documents):
+        # Where nothing was, bar and filter are not there yet either.
+        response["HX-Trigger" if known else "HX-Refresh"] = "documents-came" if known else "true"
+    return response
+
+
+def newest(documents: QuerySet[Document]) -> str:
+    """The id of the document that a list begins with; empty without any."""
+    first = documents.order_by(*NEWEST_FIRST).values_list("pk", flat=True).first()
+    return str(first or "")
 
 
 def busy(documents: Any) -> list[Document]:

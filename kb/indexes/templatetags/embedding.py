@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from django import template
 from django.db.models import QuerySet
 
+from kb.documents.actions import within
 from kb.documents.models import Document
 from kb.indexes import progress as measured
 from kb.indexes.progress import Overall, Progress
@@ -33,6 +34,6 @@ def overall(documents: QuerySet[Document]) -> Overall:
 
 
 @register.simple_tag
-def ahead(document: Document) -> int:
-    """How many passages of other documents come before this one's."""
-    return measured.ahead(document)
+def overall_of(document: Document) -> Overall:
+    """As `overall`, of one document with those that an archive held."""
+    return measured.overall(within(document))

@@ -8,7 +8,7 @@ from django.urls import reverse
 from kb.core.models import AuditEntry, Collection, Membership
 from kb.documents.actions import add_document, open_upload
 from kb.documents.models import Document, Upload
-from tests.conftest import ingest
+from tests.conftest import ingest, work_off
 
 ADD, LIST = reverse("admin:documents_document_add"), reverse("admin:documents_document_changelist")
 
@@ -55,6 +55,14 @@ def test_an_upload_of_nothing_that_can_be_taken_stays_on_the_page(as_user, admin
     page = as_user(admin).post(ADD, {"collection": collection.pk, "uploads": [file("x.exe")]})
     assert "cannot be read" in page.content.decode()
     assert as_user(admin).post(ADD, {"collection": collection.pk}).status_code == 400
+
+
+def test_where_too_much_waits_nothing_is_added(as_user, admin, collection, settings):
+    settings.MOST_WAITING = 1
+    add_document(admin, collection, file("first.md"))
+    page = as_user(admin).post(ADD, {"collection": collection.pk, "uploads": [file()]})
+    assert "wait already" in page.content.decode()
+    assert Document.objects.count() == 1
 
 
 def test_a_curator_adds_only_where_they_may(as_user, curator, collection):
@@ -194,6 +202,7 @@ def test_a_twin_is_named_only_to_those_who_may_see_it(as_user, admin, alice, cur
 
 
 UPLOADS = reverse("admin:documents_upload_changelist")
+COLLECTIONS = reverse("admin:core_collection_changelist")
 
 
 def test_files_added_together_are_an_upload_that_is_steered_as_one(as_user, admin, collection):
@@ -213,6 +222,17 @@ def test_files_added_together_are_an_upload_that_is_steered_as_one(as_user, admi
         assert set(upload.documents.values_list("state", "paused")) == states
     listed = client.get(f"{LIST}?upload__id__exact={upload.pk}")
     assert listed.context["cl"].result_count == 2
+
+
+def test_an_upload_and_a_collection_are_parsed_again(as_user, admin, alice, collection, index):
+    client, upload = as_user(admin), open_upload(alice, collection, "page", "Hers")
+    document = add_document(alice, collection, file("a.md"), upload=upload).document
+    for number, (url, row) in enumerate([(UPLOADS, upload), (COLLECTIONS, collection)], 2):
+        work_off()
+        response = client.post(url, {"action": "reparse", "_selected_action": [row.pk]})
+        assert said(client, response) == ["To be parsed again: 1."]
+        document.refresh_from_db()
+        assert (document.state, document.incoming.number) == ("queued", number)
 
 
 def test_a_reader_who_is_staff_steers_no_upload(as_user, curator, alice, collection):

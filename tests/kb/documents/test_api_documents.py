@@ -86,6 +86,19 @@ def test_a_file_that_is_not_taken(as_user, alice, collection, problem, settings,
     assert not Document.objects.exists()
 
 
+def test_the_queue_of_a_collection_has_an_end(as_user, alice, charlie, collection, index, problem, settings):
+    settings.MOST_WAITING = 2
+    client = as_user(alice)
+    for name in ("a.txt", "b.txt"):
+        assert client.post(UPLOAD, {"file": file(name, name.encode())}).status_code == 202
+    refused = client.post(UPLOAD, {"file": file("c.txt", b"c")})
+    assert "2 documents of this collection wait already" in problem(refused, 429, "busy")["detail"]
+    assert refused["Retry-After"] == "30"
+    problem(as_user(charlie).post(UPLOAD, {"file": file("c.txt", b"c")}), 404)
+    work_off()
+    assert client.post(UPLOAD, {"file": file("c.txt", b"c")}).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [("broken.pdf", b"%PDF-1.7 nothing", "broken"), ("really.pdf", b"<html>", "mismatch")],

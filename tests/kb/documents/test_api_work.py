@@ -155,8 +155,10 @@ def test_an_entry_of_an_archive_downloads_under_its_own_name(as_user, alice, col
         ("documents", "cancel", "cancelled failed ready"),
         ("uploads", "cancel", "cancelled failed ready"),
         ("uploads", "retry", "queued queued ready"),
+        ("uploads", "reparse", "failed queued queued"),
         ("collections", "cancel", "cancelled failed ready"),
         ("collections", "retry", "queued queued ready"),
+        ("collections", "reparse", "failed queued queued"),
     ],
 )
 def test_steering(as_user, alice, upload, queued, kind, action, states):
@@ -165,6 +167,34 @@ def test_steering(as_user, alice, upload, queued, kind, action, states):
     if kind != "documents":
         assert response.json() == {"documents": 1}
     assert sorted(Document.objects.values_list("state", flat=True)) == states.split()
+
+
+@pytest.mark.parametrize("kind", ["uploads", "collections"])
+def test_one_cause_alone_is_retried(as_user, alice, upload, queued, kind):
+    path = f"{API}/{kind}/{target(kind, upload, queued)}/retry"
+    assert as_user(alice).post(f"{path}?cause=timeout").json() == {"documents": 0}
+    assert as_user(alice).post(f"{path}?cause=empty").json() == {"documents": 1}
+
+
+def test_what_is_parsed_again_answers_until_then_and_embeds_nothing(as_user, alice, upload):
+    ready = upload.documents.get(filename="bees.md")
+    chunks = set(ready.chunks.values_list("pk", flat=True))
+    as_user(alice).post(f"{API}/uploads/{upload.pk}/reparse")
+    ready.refresh_from_db()
+    assert (ready.current.number, ready.incoming.number) == (1, 2)
+    assert ready.incoming.sha256 == ready.current.sha256
+    assert set(ready.chunks.values_list("pk", flat=True)) == chunks
+    work_off()
+    ready.refresh_from_db()
+    assert (ready.state, ready.current.number, ready.incoming) == ("ready", 2, None)
+    assert set(ready.chunks.values_list("pk", flat=True)) == chunks
+
+
+def test_in_a_paused_collection_what_is_parsed_again_waits(as_user, alice, upload):
+    client = as_user(alice)
+    client.post(f"{API}/collections/papers/pause")
+    assert client.post(f"{API}/collections/papers/reparse").json() == {"documents": 1}
+    assert set(upload.documents.filter(state="queued").values_list("paused", flat=True)) == {True}
 
 
 def target(kind, upload, document):
@@ -187,7 +217,7 @@ def test_what_there_is_nothing_to_do_for(as_user, alice, upload, problem, action
     problem(as_user(alice).post(f"{API}/documents/{ready.pk}/{action}"), 409)
 
 
-@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry"])
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry", "reparse"])
 @pytest.mark.parametrize("kind", ["documents", "uploads", "collections"])
 def test_who_may_not_steer(as_user, bob, charlie, upload, queued, problem, kind, action):
     statuses = {}
@@ -199,7 +229,7 @@ def test_who_may_not_steer(as_user, bob, charlie, upload, queued, problem, kind,
     assert (queued.state, queued.paused) == ("queued", False)
 
 
-@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry"])
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry", "reparse"])
 @pytest.mark.parametrize("kind", ["documents", "uploads", "collections"])
 def test_a_key_that_reads_does_not_steer(client, alice, upload, queued, key, problem, kind, action):
     response = client.post(

@@ -138,6 +138,32 @@ def test_what_cannot_be_taken_is_refused_at_once(
     assert not Document.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("../../etc/passwd.txt", "passwd.txt"),
+        ("/etc/passwd.txt", "passwd.txt"),
+        ("C:\\Windows\\win.txt", "win.txt"),
+        ("a\x00b\r\nc\x1b[31m.txt", "abc[31m.txt"),
+        ("invoice\u202efdp.txt", "invoicefdp.txt"),
+        ("ü/€ häßlich.txt", "€ häßlich.txt"),
+        (f"{'x' * 300}.txt", f"{'x' * 251}.txt"),
+    ],
+)
+def test_of_a_name_neither_path_nor_control_characters_are_kept(
+    alice: User, collection: Collection, given: str, stored: str
+) -> None:
+    document = add_document(alice, collection, ContentFile(b"Words.", "a.txt"), given).document
+    assert document.filename == document.revisions.get().filename == stored
+    assert document.revisions.get().file.name.startswith("originals/")
+
+
+@pytest.mark.parametrize("given", ["..", "../", "/", "\x00", ".txt", "a.txt/.."])
+def test_a_name_of_which_nothing_is_left_is_refused(alice: User, collection: Collection, given: str) -> None:
+    with pytest.raises(Problem, match="Files without a suffix"):
+        add_document(alice, collection, ContentFile(b"Words.", "a.txt"), given)
+
+
 def test_too_large_is_refused(alice: User, collection: Collection, settings: object) -> None:
     settings.MAX_UPLOAD_BYTES = 10
     with pytest.raises(Problem) as refused:

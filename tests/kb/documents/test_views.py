@@ -76,18 +76,17 @@ class TestCollection:
     ) -> None:
         document = queued(alice, collection)
         response = as_user(alice).get("/library/papers/")
-        assert (
-            f"/library/papers/progress/?acts=Pause%7CCancel&amp;id={document.pk}" in response.content.decode()
-        )
+        poll = f"/library/papers/progress/?acts=Pause%7CCancel&amp;newest={document.pk}&amp;id={document.pk}"
+        assert poll in response.content.decode()
         assert "no worker reads files or indexes" in words(response)
         for queue in ("parse", "embed"):
             Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now())
         assert "no worker" not in words(as_user(alice).get("/library/papers/"))
 
-    def test_polling_ends_with_the_work(self, as_user, alice: User, bread: Document) -> None:
+    def test_what_is_done_is_asked_for_no_more(self, as_user, alice: User, bread: Document) -> None:
         html = as_user(alice).get(f"/library/papers/progress/?id={bread.pk}").content.decode()
         assert f'id="state-{bread.pk}" data-state="ready" hx-swap-oob="true"' in html
-        assert "hx-get" not in html
+        assert f"id={bread.pk}" not in html
 
     @pytest.mark.parametrize("query", ["id=x", "id=%00"])
     def test_polling_for_nonsense_is_refused(
@@ -169,6 +168,15 @@ class TestUpload:
         assert message in words(page)
         assert not Document.objects.exists()
 
+    def test_a_full_queue_is_told(self, as_user, alice: User, collection: Collection, settings) -> None:
+        settings.MOST_WAITING = 1
+        queued(alice, collection)
+        response = self.send(as_user(alice), "a.txt", b"Words.", accept="application/json")
+        assert (response.status_code, response.json()["seconds"]) == (429, 30)
+        assert "1 documents of this collection wait already" in response.json()["problem"]
+        assert "wait already" in words(self.send(as_user(alice), "a.txt", b"Words."))
+        assert Document.objects.count() == 1
+
     def test_several_files_by_form(self, as_user, alice: User, collection: Collection) -> None:
         files = [SimpleUploadedFile("a.txt", b"A."), SimpleUploadedFile("b.exe", b"B")]
         response = as_user(alice).post("/upload/", {"collection": "papers", "files": files}, follow=True)
@@ -245,7 +253,10 @@ class TestDocument:
         document = queued(alice, collection)
         response = as_user(alice).get(f"/documents/{document.pk}/")
         assert "the file is being read" in words(response)
-        assert f'hx-get="/documents/{document.pk}/progress/?acts=Pause%7CCancel"' in response.content.decode()
+        assert (
+            f'hx-get="/documents/{document.pk}/progress/?acts=Pause%7CCancel&amp;entries=0&amp;reading=1"'
+            in response.content.decode()
+        )
 
     def test_the_page_loads_anew_when_work_is_over(self, as_user, alice: User, bread: Document) -> None:
         assert as_user(alice).get(f"/documents/{bread.pk}/progress/")["HX-Refresh"] == "true"

@@ -1,14 +1,18 @@
 """Uploads, failures, and the buttons that pause, resume, cancel and retry: for whom, and what the pages say."""
 
 import re
+from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from kb.core.actions import create_collection
-from kb.core.models import AuditEntry, Collection, Membership, User
+from kb.core.models import AuditEntry, Collection, Heartbeat, Membership, User
+from kb.core.pagination import paginate
 from kb.core.problems import Problem
 from kb.documents import actions
 from kb.documents.models import Document, DocumentStage, Upload
@@ -95,6 +99,20 @@ class TestButtons:
             assert as_user(bob).get(f"{page}{verb}/").status_code == 405
         assert states() == [("queued", False)] * 3
 
+    @pytest.mark.parametrize("which", [0, 1])
+    def test_all_files_are_read_again(
+        self, as_user, editor: User, upload: Upload, document: Document, index: Index, which: int
+    ) -> None:
+        client, page = as_user(editor), pages(upload, document)[which]
+        assert "Read the files again" not in words(client.get(page)), "nothing is read yet"
+        work_off()
+        assert "Read all 3 again" in words(client.get(page))
+        assert "Read again: 3 documents of" in words(
+            client.post(f"{page}reparse/", {"next": page}, follow=True)
+        )
+        assert states() == [("queued", False)] * 3
+        assert set(Document.objects.values_list("incoming__number", flat=True)) == {2}
+
     def test_a_button_leads_back_to_where_it_was(self, as_user, editor: User, document: Document) -> None:
         client, path = as_user(editor), f"/documents/{document.pk}/pause/"
         assert client.post(path, {"next": "/library/papers/?q=one"})["Location"] == "/library/papers/?q=one"
@@ -135,15 +153,71 @@ class TestProgress:
             assert "1 paused" in said
             assert f"{total - 1} ready" in said
 
-    def test_polling_goes_on_while_anything_is_in_work(
+    def test_polling_goes_on_and_is_slower_when_nothing_is_in_work(
         self, as_user, bob: User, upload: Upload, index: Index
     ) -> None:
         path = f"/uploads/{upload.pk}/progress/"
-        assert f'hx-get="{path}?acts="' in as_user(bob).get(path).content.decode()
+        html = as_user(bob).get(path).content.decode()
+        assert f'hx-get="{path}?acts="' in html
+        assert 'hx-trigger="every 2s"' in html
+        assert 'data-work="3"' in html
         work_off()
         html = as_user(bob).get(path).content.decode()
-        assert "hx-get" not in html
+        assert 'hx-trigger="every 15s"' in html
+        assert 'data-work="0"' in html
         assert "3 documents, all ready" in words(as_user(bob).get(path))
+
+    @pytest.mark.parametrize("path", ["/library/papers/", "/uploads/{}/"])
+    def test_a_list_is_fetched_anew_when_documents_came(
+        self, as_user, alice: User, bob: User, upload: Upload, path: str
+    ) -> None:
+        def asked(html: str) -> str:
+            [found] = re.findall(r'hx-get="([^"]+/progress/[^"]*)"', html)
+            return unescape(found)
+
+        path, client = path.format(upload.pk), as_user(bob)
+        poll = asked(client.get(path).content.decode())
+        assert "HX-Trigger" not in client.get(poll)
+        later = ContentFile(b"Later words.", "later.txt")
+        came = actions.add_document(alice, upload.collection, later, upload=upload).document
+        response = client.get(poll)
+        assert response["HX-Trigger"] == "documents-came"
+        assert asked(response.content.decode()) == poll, "asked for again until the list has come"
+        poll = asked(client.get(path).content.decode())
+        assert f"newest={came.pk}" in poll
+        assert "HX-Trigger" not in client.get(poll)
+        assert 'hx-trigger="documents-came from:body"' in client.get(path).content.decode()
+
+    def test_a_narrowed_list_and_later_pages_stay(self, as_user, bob: User, upload: Upload) -> None:
+        cursor = paginate(upload.documents.all(), ["-created_at", "id"], None, 1).next_cursor
+        for query in ("q=one", "state=queued", f"cursor={cursor}"):
+            assert "newest=" not in as_user(bob).get(f"/library/papers/?{query}").content.decode()
+
+    def test_a_page_without_documents_is_loaded_anew_when_some_came(
+        self, as_user, alice: User, collection: Collection
+    ) -> None:
+        client = as_user(alice)
+        assert "?acts=&amp;newest=" in client.get("/library/papers/").content.decode()
+        path = "/library/papers/progress/?acts=&newest="
+        assert "HX-Refresh" not in client.get(path)
+        actions.add_document(alice, collection, ContentFile(b"Words.", "a.txt"))
+        assert client.get(path)["HX-Refresh"] == "true"
+
+    @pytest.mark.parametrize(
+        ("path", "part"),
+        [
+            ("/library/", "shelves"),
+            ("/uploads/", "uploads"),
+            ("/library/failures/", "failures"),
+            ("/library/papers/sources/", "sources"),
+        ],
+    )
+    def test_other_pages_stay_fresh_as_well(
+        self, as_user, alice: User, collection: Collection, path: str, part: str
+    ) -> None:
+        html = as_user(alice).get(path).content.decode()
+        assert f'<div id="{part}" hx-get="{path}" hx-select="#{part}"' in html
+        assert 'hx-trigger="every 15s"' in html
 
     def test_buttons_come_anew_only_when_they_change(self, as_user, alice: User, upload: Upload) -> None:
         path, client = f"/uploads/{upload.pk}/progress/", as_user(alice)
@@ -163,6 +237,21 @@ class TestProgress:
         )
         assert f'id="state-{document.pk}"' in html
         assert f'id="state-{foreign.pk}"' not in html
+
+    def test_rate_remaining_time_and_what_is_ahead_stand_on_all_three(
+        self, as_user, bob: User, alice: User, upload: Upload, document: Document
+    ) -> None:
+        earlier = actions.open_upload(alice, upload.collection, Upload.Origin.API)
+        actions.add_document(alice, upload.collection, ContentFile(b"Elsewhere.", "d.txt"), upload=earlier)
+        long_ago = timezone.now() - timedelta(hours=1)
+        earlier.documents.update(queued_at=long_ago)
+        for queue, rate in (("embed", 25.0), ("parse", 0.5)):
+            Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now(), rate=rate)
+        for page in pages(upload, document):
+            said = words(as_user(bob).get(page))
+            assert "less than a minute left" in said
+            assert "25 passages/s 0.5 documents/s" in said
+            assert ("1 other document is read first" in said) is (page != "/library/papers/")
 
     def test_a_document_shows_its_stages(self, as_user, bob: User, document: Document) -> None:
         DocumentStage.objects.create(document=document, stage="embed", total=40, done=10, reused=3, attempt=2)
@@ -358,6 +447,26 @@ class TestRelatives:
         assert "2 files in this archive" in said
         assert "three.txt" in said
         assert "Out of one.txt" in words(as_user(bob).get(f"/documents/{entries[0].pk}/"))
+
+    def test_the_page_of_an_archive_is_fresh_until_its_entries_are_done(
+        self, as_user, bob: User, document: Document, upload: Upload
+    ) -> None:
+        entries = upload.documents.exclude(pk=document.pk)
+        path, client = f"/documents/{document.pk}/progress/", as_user(bob)
+        assert "three.txt" not in words(client.get(f"{path}?entries=0&reading=1"))
+        entries.update(archive=document)
+        assert "three.txt" in words(client.get(f"{path}?entries=0&reading=1"))
+        Document.objects.filter(pk=document.pk).update(state="ready")
+        assert client.get(f"{path}?entries=2&reading=1")["HX-Refresh"] == "true", "its text has come"
+        response = client.get(f"{path}?entries=2&id={entries[0].pk}")
+        html = response.content.decode()
+        assert 'hx-trigger="every 2s"' in html
+        assert f'id="state-{entries[0].pk}"' in html
+        assert "1 of 3 documents ready" in words(response)
+        assert "HX-Refresh" not in response
+        entries.update(state="ready")
+        assert client.get(f"{path}?entries=2")["HX-Refresh"] == "true"
+        assert "hx-get" not in client.get(f"/documents/{document.pk}/").content.decode()
 
     def test_what_the_file_says_of_itself(
         self, as_user, alice: User, bob: User, collection: Collection, index: Index

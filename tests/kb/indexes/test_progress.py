@@ -11,14 +11,15 @@ from kb.core.models import Collection, Heartbeat, User
 from kb.documents.models import Document, DocumentStage
 from kb.indexes import embedding_queue, progress
 from kb.indexes.models import IndexVersion
-from kb.indexes.progress import Group, Rates, ahead, figures, overall, turns_before, work_of
+from kb.indexes.progress import Ahead, Group, Overall, Rates, figures, overall, turns_before, work_of
 from tests.kb.indexes.counting import Counting, embed_all
 from tests.kb.indexes.rows import chunked
 
 FAST = Rates(chunks=10.0, documents=5.0)
+NOTHING = Ahead()
 
 
-def of(groups: Sequence[Group], rate: Rates = FAST, before: int = 0) -> progress.Overall:
+def of(groups: Sequence[Group], rate: Rates = FAST, before: Ahead = NOTHING) -> Overall:
     return figures(groups, work_of(groups), rate, before)
 
 
@@ -68,21 +69,24 @@ def test_how_far(groups: list[Group], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("groups", "rate", "before", "seconds"),
     [
-        ([Group("embedding", False, 1, 1, 0, 100)], Rates(10, 0), 0, 10.0),
-        ([Group("embedding", False, 1, 1, 0, 100)], Rates(10, 0), 50, 15.0),
-        ([Group("embedding", False, 1, 1, 0, 100)], Rates(0, 9), 0, None),
-        ([Group("queued", False, 100)], Rates(10, 0), 0, None),
+        ([Group("embedding", False, 1, 1, 0, 100)], Rates(10, 0), NOTHING, 10.0),
+        ([Group("embedding", False, 1, 1, 0, 100)], Rates(10, 0), Ahead(chunks=50), 15.0),
+        ([Group("embedding", False, 1, 1, 0, 100)], Rates(0, 9), NOTHING, None),
+        ([Group("queued", False, 100)], Rates(10, 0), NOTHING, None),
         # The slower of reading and embedding counts.
-        ([Group("queued", False, 100)], Rates(1000, 1), 0, 100.0),
-        ([Group("queued", False, 100)], Rates(10, 50), 0, 100.0),
+        ([Group("queued", False, 100)], Rates(1000, 1), NOTHING, 100.0),
+        ([Group("queued", False, 100)], Rates(1000, 1), Ahead(documents=50), 150.0),
+        ([Group("queued", False, 100)], Rates(10, 50), NOTHING, 100.0),
+        # What is read before is embedded before as well.
+        ([Group("queued", False, 100)], Rates(10, 50), Ahead(documents=50), 150.0),
     ],
 )
 def test_when_it_will_be_through(
-    groups: list[Group], rate: Rates, before: int, seconds: float | None
+    groups: list[Group], rate: Rates, before: Ahead, seconds: float | None
 ) -> None:
     found = of(groups, rate, before)
     assert found.seconds_left == seconds
-    assert (found.rate, found.parse_rate, found.ahead) == (*rate, before)
+    assert (found.rate, found.parse_rate, found.documents_ahead, found.ahead) == (*rate, *before)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,12 @@ def test_turns_before(mine: float, own: int, others: list[int], turns: int, expe
     assert turns_before(mine, own, others, turns) == expected
 
 
+def before(document: Document) -> tuple[int, int]:
+    """How many documents and how many chunks of others."""
+    found = overall(Document.objects.filter(pk=document.pk))
+    return found.documents_ahead, found.ahead
+
+
 def words(count: int) -> list[str]:
     return [f"word {number}" for number in range(count)]
 
@@ -114,13 +124,35 @@ def test_what_comes_before_a_document(
     chunked(version, others, words(50), paused=True)
     first = chunked(version, collection, words(30))
     second = chunked(version, collection, words(20))
-    assert ahead(first) == 30, "a turn of the other collection for each of its own"
-    assert ahead(second) == 30 + 50
+    assert before(first) == (0, 30), "a turn of the other collection for each of its own"
+    assert before(second) == (0, 30 + 50)
     Document.objects.filter(pk=second.pk).update(paused=True)
-    assert ahead(second) == 0
-    assert ahead(first) == 30
+    assert before(second) == (0, 0)
+    assert before(first) == (0, 30)
     unread = Document.objects.create(collection=collection, title="new", filename="a.txt")
-    assert ahead(unread) == 30 + 30 + progress.GUESSED_CHUNKS
+    assert before(unread) == (0, 30 + 30 + progress.GUESSED_CHUNKS)
+
+
+@pytest.mark.django_db
+def test_what_is_to_be_read_before_a_document(
+    version: IndexVersion, collection: Collection, alice: User, charlie: User
+) -> None:
+    def queued(where: Collection, count: int = 1, **more: Any) -> Document:
+        for _ in range(count):
+            document = Document.objects.create(collection=where, title="new", filename="a.txt", **more)
+        return document
+
+    secret = Collection.objects.create(name="Secret", slug="secret", owner=charlie)
+    queued(collection, 7)
+    queued(collection, paused=True)
+    mine = queued(collection)
+    queued(collection, 3)
+    queued(secret, 20)
+    assert before(mine) == (7 + 8, 0), "a turn of the other collection for each of its own"
+    for queue, rate in (("embed", 1000.0), ("parse", 2.0)):
+        Heartbeat.objects.create(worker=queue, queue=queue, pid=1, at=timezone.now(), rate=rate)
+    assert overall(Document.objects.filter(pk=mine.pk)).seconds_left == pytest.approx((1 + 15) / 2)
+    assert before(chunked(version, collection, words(5))) == (0, 0), "it is read already"
 
 
 @pytest.mark.django_db
@@ -137,7 +169,7 @@ def test_a_collection_as_a_whole(
     inputs = embedding_queue.lease(version, 50)
     embedding_queue.release(inputs[50:])
     Document.objects.create(collection=collection, title="new", filename="a.txt")
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         found = overall(collection.documents.all())
     assert (found.documents, found.chunks_done, found.chunks_total, found.ahead) == (3, 0, 100, 0)
     assert (found.rate, found.parse_rate) == (50.0, 7.0)

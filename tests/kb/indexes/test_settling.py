@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -233,3 +234,54 @@ def test_cost_per_document_is_flat(
         # A tree may have grown by a level; nothing may grow with the corpus.
         assert large.buffers <= 1.6 * small.buffers + 60, name
         assert large.rows <= 1.2 * small.rows + 20, name
+
+
+ROWS_READ = """
+SELECT sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid))
+FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace
+"""
+
+
+def rows_read() -> int:
+    """Rows and index entries that this transaction has read so far, in whatever statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROWS_READ)
+        (count,) = cursor.fetchone()
+    return int(count)
+
+
+def whole_way(alice: User, collection: Collection, version: IndexVersion, name: str) -> dict[str, int]:
+    """Rows read while a file is taken in; claimed, looked up, cut, posted; embedded and called ready."""
+    counts = [rows_read()]
+    document = add_document(alice, collection, ContentFile(f"Words of {name}.".encode(), name)).document
+    counts.append(rows_read())
+    while parsing.parse_for(collection.pk, 10, load_here):
+        pass
+    counts.append(rows_read())
+    embed_all(version, Counting(version))
+    counts.append(rows_read())
+    assert state(document) == "ready"
+    return dict(zip(("add", "parse", "embed"), (b - a for a, b in pairwise(counts)), strict=True))
+
+
+@pytest.mark.parametrize("most", [20_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_documents_whole_way_reads_no_more_rows_when_much_is_stored(
+    alice: User, collection: Collection, other: Collection, version: IndexVersion, most: int
+) -> None:
+    read: dict[int, dict[str, int]] = {}
+    stored = 0
+    for size in (1_000, most):
+        for place in (collection, other):
+            crowd(version, place, documents=(size - stored) // 20, chunks=10)
+        stored = size
+        # Nothing else waits; and not by DELETE, whose dead rows would stay to the end of this transaction.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE indexes_embeddingjob; SET CONSTRAINTS ALL DEFERRED"
+            )
+        settling.settle()
+        analyse()
+        whole_way(alice, collection, version, f"warm{size}.txt")
+        read[size] = whole_way(alice, collection, version, f"{size}.txt")
+    for part, few in read[1_000].items():
+        assert read[most][part] <= 1.2 * few + 60, (part, read)

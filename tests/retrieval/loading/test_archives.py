@@ -1,16 +1,28 @@
 """ZIP archives: only what can be unpacked without harm is."""
 
+import contextlib
 import io
+import re
 import stat
 import struct
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from retrieval.loading import LoadError
 from retrieval.loading.archives import Bounds, Entry, Unfit, unpack
 from tests.retrieval.loading.conftest import make_epub, zipped
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+FEW = Bounds(entries=20, entry_bytes=4_000, total_bytes=8_000, ratio=50, depth=2)
+FUZZED = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 
 
 @pytest.fixture
@@ -163,3 +175,41 @@ def test_memory_stays_flat(path):
             archive.writestr(f"{number}.bin", number.to_bytes(1) * 1_000_000)
     held = max(len(entry.content) for entry in unpack(path))
     assert held == 1_000_000
+
+
+def check(path: Path, content: bytes) -> None:
+    """Whatever the bytes: harmless names and what keeps the bounds, or a LoadError."""
+    path.write_bytes(content)
+    taken = 0
+    with contextlib.suppress(LoadError):
+        for entry in unpack(path, FEW):
+            assert not CONTROL.search(entry.name)
+            if isinstance(entry, Entry):
+                assert not PurePosixPath(entry.name).is_absolute()
+                assert ".." not in PurePosixPath(entry.name).parts
+                taken += len(entry.content)
+                assert len(entry.content) <= FEW.entry_bytes
+                assert taken <= FEW.total_bytes
+
+
+@FUZZED
+@given(st.binary(max_size=300))
+def test_any_bytes(path, content):
+    check(path, content)
+    check(path, b"PK\x03\x04" + content)
+
+
+@FUZZED
+@given(data=st.data())
+def test_damaged_archives(path, data):
+    inner = zipped({"c.txt": b"c" * 900, "d.csv": b"1,2\n" * 300})
+    content = bytearray(zipped({"a.txt": b"words " * 300, "b/in.zip": inner, "e.md": b"# e"}))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    check(path, bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))]))
+
+
+@FUZZED
+@given(st.lists(st.tuples(st.text(max_size=30), st.binary(max_size=200)), max_size=30))
+def test_any_names(path, files):
+    check(path, zipped({f"{name}.txt".replace("\0", ""): content for name, content in files}))

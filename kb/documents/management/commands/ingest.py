@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.documents.actions import Added, add_documents, add_or_replace_document
 from kb.documents.adding import checked_tags
-from kb.documents.models import Upload
+from kb.documents.models import Document, Upload
 from kb.documents.uploading import Ingestion, Tally, files
 
 DEFAULT_NAME = "Library"
@@ -97,7 +98,7 @@ class Command(BaseCommand):
             return add_documents(actor, collection, [(file, None) for file in files], upload, tags=tags)
 
         paths, look_first = files(options["paths"], ingestion.tally), not options["replace"]
-        room = MOST_WAITING - ingestion.at_work()
+        room = most_waiting() - ingestion.at_work()
         with tqdm(total=total, desc="Putting in", unit="file", file=sys.stderr, disable=None) as bar:
             for added in ingestion.put_in(paths, put, look_first=look_first):
                 bar.update(ingestion.tally.seen - bar.n)
@@ -110,7 +111,7 @@ class Command(BaseCommand):
         told = False
         waiting = ingestion.at_work()
         patience = Patience()
-        while waiting > 0.8 * MOST_WAITING:
+        while waiting > 0.8 * most_waiting():
             if not told and not bar.disable:
                 bar.write(
                     f"{waiting:,} documents wait to be read and embedded: going on when there are fewer."
@@ -122,7 +123,7 @@ class Command(BaseCommand):
             )
             time.sleep(LOOK_EVERY_SECONDS)
             waiting = ingestion.at_work()
-        return MOST_WAITING - waiting
+        return most_waiting() - waiting
 
     def wait(self, ingestion: Ingestion) -> None:
         """Until nothing is at work any more; gives up where no worker shows itself."""
@@ -144,10 +145,17 @@ class Command(BaseCommand):
         refused = report["failures"] - report["states"].get("failed", 0)
         left_out = f"{report['skipped']} skipped" + (f", {refused} refused" if refused else "")
         self.stdout.write(f"{report['collection']}: {states}; {report['known']} were known, {left_out}.")
+        if set(report["states"]) & set(Document.WORK):
+            self.stdout.write(f"`manage.py work show --upload {report['upload']}` tells how far they are.")
         for failure in report["failed"]:
             self.stdout.write(f"  {failure['path']}: {failure['message']}")
         if report["failures"] > len(report["failed"]):
             self.stdout.write(f"  … and {report['failures'] - len(report['failed'])} more.")
+
+
+def most_waiting() -> int:
+    """So many documents of the upload wait before the command waits as well."""
+    return min(MOST_WAITING, settings.MOST_WAITING)
 
 
 def replaced(
