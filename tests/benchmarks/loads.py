@@ -22,6 +22,7 @@ from typing import Any
 from tests.live import Site
 
 READERS = 16
+KEPT_SECONDS = 3.0  # a connection that rested for longer is made anew: the server closes those after five
 LOCK_MILLISECONDS = 50
 
 
@@ -68,9 +69,9 @@ def side_by_side(
 def site(folder: Path, **environment: str) -> Iterator[Site]:
     """A site of its own, whose database and settings this process uses, too, once Django is set up."""
     running = Site(folder, EMBED_BACKEND="auto", WORKER_NICE="10", **environment)
-    running.start()
     os.environ |= running.environment | {"DJANGO_SETTINGS_MODULE": "kb.settings", "LOG_LEVEL": "ERROR"}
     try:
+        running.start()
         yield running
     finally:
         running.stop()
@@ -93,6 +94,9 @@ class Api:
     def search(self, question: str) -> Any:
         if not hasattr(self.threads, "connection"):
             self.threads.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        elif time.monotonic() - self.threads.used > KEPT_SECONDS:
+            self.threads.connection.close()
+        self.threads.used = time.monotonic()
         body = json.dumps({"query": question})
         head = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
         self.threads.connection.request("POST", "/api/v1/search", body, head)
