@@ -127,8 +127,6 @@ def scattered(made: Made, scope: Scope) -> dict[str, dict[str, list[float]]]:
         engines = words | {clauses.BY_MEANING: arms.by_meaning}
         questions = list(arms.vectors)
         return {
-            clauses.BLOCKS_CACHED: side_by_side(engines, questions),
-            clauses.NOTHING_CACHED: side_by_side(
-                words, questions, before=dict.fromkeys(words, block_cache.clear)
-            ),
+            "blocks cached": side_by_side(engines, questions),
+            "nothing cached": side_by_side(words, questions, before=dict.fromkeys(words, block_cache.clear)),
         }

@@ -129,7 +129,7 @@ class Locks:
                     waits = " on virtual transaction " not in line
                     own += not waits
                 elif waits and (statement := re.search(r"STATEMENT:\s*(.*)", line)):
-                    found.append(statement[1])
+                    found.append(statement[1] or next(lines, "").strip())
                     waits = False
         return found, own
 
