@@ -4,14 +4,17 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import secrets
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from typing import Any
 from tests.live import Site
 
 READERS = 16
+KEPT_SECONDS = 3.0  # a connection that rested for longer is made anew: the server closes those after five
+LOCK_MILLISECONDS = 50
 
 
 def say(text: str) -> None:
@@ -37,13 +42,36 @@ def figures(times: Sequence[float]) -> dict[str, float]:
     return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2)}
 
 
+def side_by_side(
+    engines: Mapping[str, Callable[[Any], object]],
+    questions: Sequence[Any],
+    before: Mapping[str, Callable[[], object]] | None = None,
+) -> dict[str, list[float]]:
+    """The times of each engine on the same questions, which all have been asked before.
+
+    The engines take turns, and each question begins with another one, so that what disturbs one disturbs all.
+    `before` says what is done ahead of an engine's turn, off the clock.
+    """
+    for question in questions:
+        for search in engines.values():
+            search(question)
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for number, question in enumerate(questions):
+        names = deque(engines)
+        names.rotate(number)
+        for name in names:
+            (before or {}).get(name, bool)()
+            times[name].append(milliseconds(partial(engines[name], question)))
+    return times
+
+
 @contextmanager
 def site(folder: Path, **environment: str) -> Iterator[Site]:
-    """A site of its own, whose database this process uses, too."""
+    """A site of its own, whose database and settings this process uses, too, once Django is set up."""
     running = Site(folder, EMBED_BACKEND="auto", WORKER_NICE="10", **environment)
-    running.start()
-    os.environ |= {"KB_HOME": str(folder), "DJANGO_SETTINGS_MODULE": "kb.settings", "LOG_LEVEL": "ERROR"}
+    os.environ |= running.environment | {"DJANGO_SETTINGS_MODULE": "kb.settings", "LOG_LEVEL": "ERROR"}
     try:
+        running.start()
         yield running
     finally:
         running.stop()
@@ -66,6 +94,9 @@ class Api:
     def search(self, question: str) -> Any:
         if not hasattr(self.threads, "connection"):
             self.threads.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        elif time.monotonic() - self.threads.used > KEPT_SECONDS:
+            self.threads.connection.close()
+        self.threads.used = time.monotonic()
         body = json.dumps({"query": question})
         head = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
         self.threads.connection.request("POST", "/api/v1/search", body, head)
@@ -74,6 +105,49 @@ class Api:
         if answer.status != 200:
             raise AssertionError(found)
         return found
+
+
+class Locks:
+    """The locks that were waited for since it was made, from the server's own log."""
+
+    def __init__(self, running: Site, milliseconds: int = LOCK_MILLISECONDS) -> None:
+        self.log = running.home / "logs" / "postgres.log"
+        running.sql("ALTER SYSTEM SET log_lock_waits = on")
+        running.sql(f"ALTER SYSTEM SET deadlock_timeout = '{milliseconds}ms'")
+        running.sql("SELECT pg_reload_conf()")
+        time.sleep(1)
+        self.began = self.log.stat().st_size
+
+    def waited(self) -> tuple[list[str], int]:
+        """Statements that waited for longer than that, and how often a concurrent build waited for transactions to end,
+        which is how it keeps out of everybody's way."""
+        with self.log.open(errors="replace") as lines:
+            lines.seek(self.began)
+            found, own, waits = [], 0, False
+            for line in lines:
+                if "still waiting for" in line:
+                    waits = " on virtual transaction " not in line
+                    own += not waits
+                elif waits and (statement := re.search(r"STATEMENT:\s*(.*)", line)):
+                    found.append(statement[1] or next(lines, "").strip())
+                    waits = False
+        return found, own
+
+
+@dataclass
+class Whole:
+    """A search that notes each error, and each answer that one arm gave alone, and goes on."""
+
+    search: Callable[[Any], Any]
+    missing: Callable[[Any], object]
+    errors: list[str] = field(default_factory=list)
+
+    def __call__(self, question: Any) -> None:
+        try:
+            if missing := self.missing(self.search(question)):
+                self.errors.append(str(missing))
+        except Exception as error:  # noqa: BLE001 (counted)
+            self.errors.append(repr(error))
 
 
 def crowd(search: Callable[[Any], object], questions: Sequence[Any]) -> tuple[list[float], float]:

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ import django
 
 from retrieval import rollout
 from retrieval.beir import read_beir
-from tests.benchmarks.loads import READERS, Api, crowd, figures, say, site
+from tests.benchmarks.loads import LOCK_MILLISECONDS, READERS, Api, Locks, crowd, figures, say, site
 from tests.live import Site, until
 from tests.places import ROOT, shared_data
 
@@ -38,7 +37,6 @@ CLIENTS = 4
 MADE_UP, REAL = 50_000, 5_000
 DIMENSIONS, FEWER = 384, 256
 CANARY = 50  # percent of the readers
-LOCK_MILLISECONDS = 50
 LONG = 3600.0
 SCORES_DIFFER = 0.004  # half precision of the stored, bfloat16 of the asked
 STATE = "SELECT state FROM indexes_indexversion WHERE number = %s"
@@ -121,33 +119,6 @@ def readers(running: Site, canary: str) -> dict[str, Api]:
 
 
 # What can go wrong --------------------------------------------------------------------------------
-
-
-class Locks:
-    """The locks that were waited for since it was made, from the server's own log."""
-
-    def __init__(self, running: Site) -> None:
-        self.log = running.home / "logs" / "postgres.log"
-        running.sql("ALTER SYSTEM SET log_lock_waits = on")
-        running.sql(f"ALTER SYSTEM SET deadlock_timeout = '{LOCK_MILLISECONDS}ms'")
-        running.sql("SELECT pg_reload_conf()")
-        time.sleep(1)
-        self.began = self.log.stat().st_size
-
-    def waited(self) -> tuple[list[str], int]:
-        """Statements that waited for over 50 ms, and how often a concurrent build waited for transactions to end,
-        which is how it keeps out of everybody's way."""
-        with self.log.open(errors="replace") as lines:
-            lines.seek(self.began)
-            found, own, waits = [], 0, False
-            for line in lines:
-                if "still waiting for" in line:
-                    waits = " on virtual transaction " not in line
-                    own += not waits
-                elif waits and (statement := re.search(r"STATEMENT:\s*(.*)", line)):
-                    found.append(statement[1])
-                    waits = False
-        return found, own
 
 
 def mixed(asked: Sequence[Asked]) -> int:
@@ -409,10 +380,10 @@ def static_model(directory: Path) -> Path:
 
 
 def made_up(folder: Path, chunks: int) -> dict[str, Any]:
-    from tests.benchmarks.search import Made
-
     with site(folder / "home", EMBED_THREADS="1") as running:
         django.setup()
+        from tests.benchmarks.made_up import Made
+
         made = Made()
         made.grow(chunks)
         seen_by_all()
