@@ -56,6 +56,11 @@ def index_of(collection_id: int) -> int | None:
     return Index.objects.filter(is_default=True).values_list("pk", flat=True).first()
 
 
+def live_of(collection_id: int) -> int | None:
+    """The version that the collection is searched by, unless a canary serves the reader."""
+    return Index.objects.filter(pk=index_of(collection_id)).values_list("live_version", flat=True).first()
+
+
 def by_index(collection_ids: Iterable[int]) -> dict[Index, list[int]]:
     """The collections grouped by the index they are in, each with its live version at hand."""
     ids = list(collection_ids)
