@@ -58,7 +58,10 @@ def index_of(collection_id: int) -> int | None:
 
 def live_of(collection_id: int) -> int | None:
     """The version that the collection is searched by, unless a canary serves the reader."""
-    return Index.objects.filter(pk=index_of(collection_id)).values_list("live_version", flat=True).first()
+    home = index_of(collection_id)
+    if home is None:
+        return None
+    return Index.objects.filter(pk=home).values_list("live_version", flat=True).first()
 
 
 def by_index(collection_ids: Iterable[int]) -> dict[Index, list[int]]:
