@@ -1,7 +1,7 @@
 """Checks over the whole database that every version has what it should, and nothing else; repairs what it can.
 
 Invariant 2: for every chunk and every maintained version of its index there is one embedding with the hash
-of what the model read, or a job. Invariant 6: no two vector spaces are mixed.
+of what the model read, or a job; and every document has its chunks there. Invariant 6: no two vector spaces are mixed.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from kb.indexes import embedding_queue, embedding_table, graph, placing
+from kb.indexes import embedding_queue, embedding_table, graph, placing, rechunking
 from kb.indexes.models import Index, IndexVersion
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,15 @@ WHERE NOT EXISTS (
         SELECT FROM indexes_embeddingjob job WHERE job.version_id = %(version)s AND job.chunk_id = own.id
     )
 """
-STRAYS = "SELECT count(*) FROM {table} made WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)"
+# Those of a collection that leaves the index just now go by themselves.
+STRAYS = """
+SELECT count(*) FROM {table} made
+WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)
+    AND NOT EXISTS (
+        SELECT FROM indexes_collectionleaving leaving
+        WHERE leaving.collection_id = made.collection_id AND leaving.index_id = %(index)s
+    )
+"""
 FORGET_STRAYS = (
     "DELETE FROM {table} made WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)"
 )
@@ -147,6 +155,7 @@ def checks_of(version: IndexVersion) -> Iterator[Check]:
     yield MISPLACED_VECTORS
     yield ODD_VECTORS
     if version.state in IndexVersion.MAINTAINED and version.state != State.BUILDING:
+        yield NO_CHUNKS
         yield NO_VECTOR
     if version.built_at is not None:
         yield NO_GRAPH
@@ -208,6 +217,16 @@ def wanted_type(version: IndexVersion) -> str:
     return embedding_table.typed(version).as_string()
 
 
+def uncut(version: IndexVersion) -> int:
+    """Documents that lack chunks, and do not wait for them either."""
+    return sum(count - waiting for count, waiting in rechunking.lacking(version).values())
+
+
+def cut_anew(version: IndexVersion) -> None:
+    rechunking.forget(version)
+    rechunking.enqueue_missing(version)
+
+
 STRAY = Check(
     2,
     "strays",
@@ -228,6 +247,13 @@ ODD_VECTORS = Check(
     "Vectors that are not of unit length, or hold numbers that are none.",
     counted(ODD),
     make_anew,
+)
+NO_CHUNKS = Check(
+    2,
+    "uncut",
+    "Documents that have no chunks there, or not all.",
+    uncut,
+    cut_anew,
 )
 NO_VECTOR = Check(
     2,
