@@ -12,12 +12,16 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from kb.indexes import embedding_queue, embedding_table, graph, placing, rechunking
-from kb.indexes.models import Index, IndexVersion
+from kb.core.auditing import record
+from kb.core.models import Reader
+from kb.documents.models import Chunk
+from kb.indexes import embedding_queue, embedding_table, graph, placing, rechunking, relocating
+from kb.indexes.models import CollectionLeaving, Index, IndexVersion
 
 logger = logging.getLogger(__name__)
 
 State = IndexVersion.State
+LEFTOVERS = "Chunks of a collection that is in another index."
 UNIT = 0.01  # so far the length of a stored vector may be off 1: half precision rounds
 
 # Chunks that belong to the version: of its chunking, in the collections of its index.
@@ -76,7 +80,10 @@ WHERE attrelid = to_regclass(%(table)s) AND attname = 'vector' AND NOT attisdrop
 
 @dataclass(frozen=True)
 class Finding:
-    """`count` things of one kind that are not as they should be; `repaired`: they were, and are not any more."""
+    """`count` things of one kind that are not as they should be; `repaired`: they were, and are not any more.
+
+    `unknown`: whether they are could not be found out.
+    """
 
     invariant: int
     kind: str
@@ -84,6 +91,7 @@ class Finding:
     count: int
     message: str
     repaired: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,13 @@ class Check:
     repair: Callable[[IndexVersion], object] | None = None
 
 
-def audit(*, repair: bool = False) -> list[Finding]:
-    """What is wrong. With `repair`, what can be repaired is, and said to be."""
-    return [*pointers(), *orphans(repair=repair), *versions(repair=repair)]
+def audit(actor: Reader | None = None, *, repair: bool = False) -> list[Finding]:
+    """What is wrong. With `repair`, what can be repaired is, said to be, and written to the audit log."""
+    findings = [*pointers(), *orphans(repair=repair), *versions(repair=repair), *leftovers(repair=repair)]
+    for one in findings:
+        if one.repaired:
+            record(actor, "repair", one.version or "database", kind=one.kind, count=one.count)
+    return findings
 
 
 def pointers() -> Iterator[Finding]:
@@ -125,6 +137,28 @@ def orphans(*, repair: bool) -> Iterator[Finding]:
     if found:
         message = f"Tables without a version: {', '.join(found)}."
         yield Finding(6, "orphans", "", len(found), message, repaired=repair)
+
+
+def leftovers(*, repair: bool) -> Iterator[Finding]:
+    """Chunks in an index that their collection is not in; of dropped versions a sweep deletes them anyway.
+
+    Nothing is wrong with those of a collection that leaves the index just now.
+    """
+    here = IndexVersion.objects.exclude(state=State.DROPPED)
+    for index in Index.objects.order_by("pk"):
+        chunks = Chunk.objects.filter(chunking__in=here.filter(index=index).values("chunking"))
+        for collection_id in chunks.order_by("collection").values_list("collection", flat=True).distinct():
+            if relocating.came_back(collection_id, index.pk):
+                continue
+            used = placing.versions_for(collection_id, [*set(State) - {State.DROPPED}])
+            unused = chunks.filter(collection=collection_id)
+            count = unused.exclude(chunking__in={version.chunking_id for version in used}).count()
+            if count and not CollectionLeaving.objects.filter(collection=collection_id, index=index).exists():
+                if repair:
+                    relocating.begin_to_leave(collection_id, index.pk)
+                    while not relocating.leave(collection_id, index.pk):
+                        pass
+                yield Finding(2, "leftovers", str(index), count, LEFTOVERS, repaired=repair)
 
 
 def versions(*, repair: bool) -> Iterator[Finding]:

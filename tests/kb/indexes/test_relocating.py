@@ -176,6 +176,19 @@ def test_what_is_left_is_not_forgotten_when_the_broker_is(
     assert auditing.audit() == []
 
 
+def test_what_was_left_behind_is_found_and_goes(
+    collection: Collection, document: Document, version: IndexVersion, target: IndexVersion
+) -> None:
+    move_collection(None, collection, target.index)
+    assert arrived(collection)
+    CollectionLeaving.objects.all().delete()
+    assert {one.kind for one in auditing.audit()} == {"strays", "leftovers"}
+    assert all(one.repaired for one in auditing.audit(repair=True))
+    assert not Chunk.objects.filter(chunking=version.chunking_id).exists()
+    assert not Segment.objects.filter(chunking=version.chunking_id).exists()
+    assert auditing.audit() == []
+
+
 def test_it_moves_back_while_it_is_left(
     alice: User, collection: Collection, document: Document, index: Index, target: IndexVersion,
     monkeypatch: pytest.MonkeyPatch,
