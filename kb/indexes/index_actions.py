@@ -41,14 +41,14 @@ def move_collection(actor: Actor, collection: Collection, index: Index) -> Colle
         raise Problem(
             "no_live_version", f"{index} serves nothing yet: build and promote a version first.", 409
         )
-    # Until the commit nobody deletes what the index still holds of it.
-    held(Chunking, IndexVersion.objects.filter(index=index).values_list("chunking", flat=True))
     begun = CollectionMove.objects.select_for_update(of=["self"]).select_related("index")
     before = begun.filter(collection=collection).first()
     if before is not None and before.index_id != index.pk:
         give_up(actor, before)
     if placing.index_of(collection.pk) == index.pk:
         return None
+    # Until the commit nobody deletes what the index still holds of it.
+    held(Chunking, IndexVersion.objects.filter(index=index).values_list("chunking", flat=True))
     person = actor if isinstance(actor, User) else None
     move, _ = CollectionMove.objects.update_or_create(
         collection=collection, defaults={"index": index, "actor": person, "error": ""}

@@ -65,10 +65,11 @@ def test_what_cannot_be_compared_is_not(
     asked(alice, "tag:none")
     assert not ShadowComparison.objects.exists(), "no words, no ranking"
 
-    def broken(_: object) -> None:
-        raise EmbeddingError("no weights")
+    class Broken:
+        def embed(self, *_: object) -> None:
+            raise EmbeddingError("no weights")
 
-    monkeypatch.setattr(providers, "embedder", broken)
+    monkeypatch.setattr(providers, "embedder", lambda _: Broken())
     assert asked(alice, "bread and flour").degraded
     assert not ShadowComparison.objects.exists(), "the live side lost an arm"
 

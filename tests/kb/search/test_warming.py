@@ -68,6 +68,7 @@ def test_what_may_serve_next_is_loaded_once_and_the_live_one_first(index, monkey
     assert asked == ["hashing-16"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_could_not_be_loaded_is_tried_again(index, monkeypatch) -> None:
     def broken(model: EmbeddingModel):
         raise EmbeddingError("no weights")
