@@ -32,7 +32,7 @@ class Limits:
 class Rows:
     """The chunks of one collection: those with the right vector, those that wait for it, those with neither.
 
-    `strays` are vectors of no chunk that is there.
+    `strays` are vectors of no chunk that is there, `uncut` documents that lack chunks.
     """
 
     collection: int
@@ -41,6 +41,7 @@ class Rows:
     waiting: int
     lost: int
     strays: int = 0
+    uncut: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,12 @@ def checks(measured: Measured, limits: Limits | None = None) -> tuple[Check, ...
 
 
 def rows(measured: Measured, limits: Limits) -> Check:
-    chunks, lost, waiting, strays = (
-        sum(getattr(each, name) for each in measured.rows) for name in ("chunks", "lost", "waiting", "strays")
+    chunks, lost, waiting, strays, uncut = (
+        sum(getattr(each, name) for each in measured.rows)
+        for name in ("chunks", "lost", "waiting", "strays", "uncut")
     )
     wrong = [
+        *([f"{uncut:,} documents have no chunks there, or not all"] if uncut else []),
         *([f"{lost:,} of {chunks:,} chunks have neither a vector nor a job"] if lost else []),
         *([f"{strays:,} vectors are of no chunk"] if strays else []),
         *([f"{waiting:,} of {chunks:,} chunks still wait"] if waiting > limits.waiting * chunks else []),

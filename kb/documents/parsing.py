@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -16,12 +17,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from kb.core.beating import Pace, beat
-from kb.core.models import Collection
 from kb.core.problems import Problem
 from kb.documents import adding, archives, chunks, queueing, stages, writing
-from kb.documents.models import Chunking, Document, DocumentRevision
+from kb.documents.models import Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
-from kb.documents.signals import chunkings_wanted
 from kb.documents.writing import READ, Parsed
 from retrieval import loading
 from retrieval.loading import LoadError
@@ -46,7 +45,7 @@ class Batch:
 
     def __init__(self, load: Load, documents: Sequence[Document]) -> None:
         self.load = load
-        self.wanted = cache(wanted_chunkings)
+        self.wanted = cache(writing.wanted_chunkings)
         self._read = read_before([document.incoming for document in documents if document.incoming])
 
     def same(self, revision: DocumentRevision) -> DocumentRevision | None:
@@ -150,10 +149,21 @@ def parsed(document: Document, revision: DocumentRevision, batch: Batch) -> Pars
     return Parsed(document, revision, title, cuts, reused, began, read, timezone.now())
 
 
+def cut_again(each: Parsed) -> Parsed:
+    """In the chunkings that are wanted by now."""
+    wanted = writing.wanted_chunkings(each.document.collection)
+    cuts = {
+        chunking: each.cuts.get(chunking) or chunks.cut(each.revision, chunking, each.title)
+        for chunking in wanted
+    }
+    return replace(each, cuts=cuts, cut_at=timezone.now())
+
+
 def write(done: Sequence[Parsed]) -> None:
     """Writes them together; where that fails, one by one, so that only those that fail are put back."""
     try:
-        writing.write(done)
+        while done:  # another chunking may be wanted by the time that these are cut
+            done = [cut_again(each) for each in writing.write(done)]
     except Exception as error:
         if len(done) == 1:
             logger.exception("Document %s could not be written", done[0].document.pk)
@@ -215,15 +225,6 @@ def take_text(revision: DocumentRevision, text: LoadedText) -> None:
     revision.language = getattr(text, "language", "")[:10]
     revision.written_at = getattr(text, "written_at", None)
     revision.parser, revision.parsed_at = PARSER, timezone.now()
-
-
-def wanted_chunkings(collection: Collection) -> list[Chunking]:
-    wanted: dict[int, Chunking] = {}
-    for _, chunkings in chunkings_wanted.send(Document, collection=collection):
-        wanted |= {chunking.pk: chunking for chunking in cast("list[Chunking]", chunkings)}
-    if not wanted:
-        raise Problem("no_index", "There is no index to put this into: run `manage.py prepare`, then retry.")
-    return list(wanted.values())
 
 
 def fail(document: Document, code: str, message: str) -> None:

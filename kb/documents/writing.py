@@ -3,19 +3,22 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
+from kb.core.models import Collection
+from kb.core.problems import Problem
 from kb.documents import chunks, queueing, stages
 from kb.documents.chunks import Cut, Piece
 from kb.documents.models import Chunking, Document, DocumentRevision
+from kb.documents.signals import chunkings_wanted
 from kb.documents.stages import Entry
 
 # What reading gives a revision, and another revision of the same file can take over.
@@ -62,18 +65,46 @@ class Parsed:
 
 
 @transaction.atomic
-def write(done: Sequence[Parsed]) -> None:
-    """All of it, or nothing. What is no longer this process's is left out."""
+def write(done: Sequence[Parsed]) -> list[Parsed]:
+    """All of it, or nothing. What is no longer this process's is left out.
+
+    Returns those whose collection wants them in another chunking by now, which are left out as well.
+    """
     if not done:
-        return
+        return []
     locked = queueing.all_mine([each.document for each in done])
     mine = [each for each in done if each.document.pk in locked]
+    collections = {each.document.collection_id: each.document.collection for each in mine}
+    chunkings = {pk: set(wanted_chunkings(collection)) for pk, collection in collections.items()}
+    stale = [each for each in mine if not chunkings[each.document.collection_id] <= each.cuts.keys()]
+    left_out = {each.document.pk for each in stale}
+    mine = [
+        only(each, chunkings[each.document.collection_id])
+        for each in mine
+        if each.document.pk not in left_out
+    ]
     now = timezone.now()
     with connection.cursor() as cursor:
         cursor.executemany(REVISION, [revision_row(each.revision) for each in mine])
         cursor.executemany(DOCUMENT, [document_row(each, now) for each in mine])
     kept = write_chunks(mine)
     stages.write([entry for each in mine for entry in entries(each, kept[each.document.pk])])
+    return stale
+
+
+def only(each: Parsed, chunkings: set[Chunking]) -> Parsed:
+    """Without what nobody wants any more."""
+    return replace(each, cuts={one: pieces for one, pieces in each.cuts.items() if one in chunkings})
+
+
+def wanted_chunkings(collection: Collection) -> list[Chunking]:
+    """Those that the collection's documents are to be cut by, at this moment."""
+    wanted: dict[int, Chunking] = {}
+    for _, chunkings in chunkings_wanted.send(Document, collection=collection):
+        wanted |= {chunking.pk: chunking for chunking in cast("list[Chunking]", chunkings)}
+    if not wanted:
+        raise Problem("no_index", "There is no index to put this into: run `manage.py prepare`, then retry.")
+    return list(wanted.values())
 
 
 def revision_row(revision: DocumentRevision) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kb.indexes.version_schemas import (
     EstimateOut,
     ModelsOut,
     ReasonIn,
+    RollbackIn,
     VersionDetailOut,
     WantedIn,
 )
@@ -77,9 +78,10 @@ def get_version(request: Request, slug: str, number: int) -> IndexVersion:
 
 
 @router.post(INDEX + "/rollback", auth=MANAGE, response=VersionDetailOut, operation_id="roll_back")
-def roll_back(request: Request, slug: str, given: ReasonIn) -> IndexVersion:
-    """Has the version serve again that came before the one that serves."""
-    moved = version_actions.rollback(administrator(request), index_named(slug), given.reason)
+def roll_back(request: Request, slug: str, given: RollbackIn) -> IndexVersion:
+    """Has the version serve again that came before the one that serves; 409 where somebody was first."""
+    index = index_named(slug)
+    moved = version_actions.rollback(administrator(request), index, given.reason, given.serving)
     return named(f"{slug}/{moved.number}")
 
 

@@ -1,7 +1,7 @@
 """Checks over the whole database that every version has what it should, and nothing else; repairs what it can.
 
 Invariant 2: for every chunk and every maintained version of its index there is one embedding with the hash
-of what the model read, or a job. Invariant 6: no two vector spaces are mixed.
+of what the model read, or a job; and every document has its chunks there. Invariant 6: no two vector spaces are mixed.
 """
 
 import logging
@@ -12,12 +12,16 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from kb.indexes import embedding_queue, embedding_table, graph, placing
-from kb.indexes.models import Index, IndexVersion
+from kb.core.auditing import record
+from kb.core.models import Reader
+from kb.documents.models import Chunk
+from kb.indexes import embedding_queue, embedding_table, graph, placing, rechunking, relocating
+from kb.indexes.models import CollectionLeaving, Index, IndexVersion
 
 logger = logging.getLogger(__name__)
 
 State = IndexVersion.State
+LEFTOVERS = "Chunks of a collection that is in another index."
 UNIT = 0.01  # so far the length of a stored vector may be off 1: half precision rounds
 
 # Chunks that belong to the version: of its chunking, in the collections of its index.
@@ -35,7 +39,15 @@ WHERE NOT EXISTS (
         SELECT FROM indexes_embeddingjob job WHERE job.version_id = %(version)s AND job.chunk_id = own.id
     )
 """
-STRAYS = "SELECT count(*) FROM {table} made WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)"
+# Those of a collection that leaves the index just now go by themselves.
+STRAYS = """
+SELECT count(*) FROM {table} made
+WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)
+    AND NOT EXISTS (
+        SELECT FROM indexes_collectionleaving leaving
+        WHERE leaving.collection_id = made.collection_id AND leaving.index_id = %(index)s
+    )
+"""
 FORGET_STRAYS = (
     "DELETE FROM {table} made WHERE NOT EXISTS (SELECT FROM ({own}) own WHERE own.id = made.chunk_id)"
 )
@@ -68,7 +80,10 @@ WHERE attrelid = to_regclass(%(table)s) AND attname = 'vector' AND NOT attisdrop
 
 @dataclass(frozen=True)
 class Finding:
-    """`count` things of one kind that are not as they should be; `repaired`: they were, and are not any more."""
+    """`count` things of one kind that are not as they should be; `repaired`: they were, and are not any more.
+
+    `unknown`: whether they are could not be found out.
+    """
 
     invariant: int
     kind: str
@@ -76,6 +91,7 @@ class Finding:
     count: int
     message: str
     repaired: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,9 +105,13 @@ class Check:
     repair: Callable[[IndexVersion], object] | None = None
 
 
-def audit(*, repair: bool = False) -> list[Finding]:
-    """What is wrong. With `repair`, what can be repaired is, and said to be."""
-    return [*pointers(), *orphans(repair=repair), *versions(repair=repair)]
+def audit(actor: Reader | None = None, *, repair: bool = False) -> list[Finding]:
+    """What is wrong. With `repair`, what can be repaired is, said to be, and written to the audit log."""
+    findings = [*pointers(), *orphans(repair=repair), *versions(repair=repair), *leftovers(repair=repair)]
+    for one in findings:
+        if one.repaired:
+            record(actor, "repair", one.version or "database", kind=one.kind, count=one.count)
+    return findings
 
 
 def pointers() -> Iterator[Finding]:
@@ -117,6 +137,28 @@ def orphans(*, repair: bool) -> Iterator[Finding]:
     if found:
         message = f"Tables without a version: {', '.join(found)}."
         yield Finding(6, "orphans", "", len(found), message, repaired=repair)
+
+
+def leftovers(*, repair: bool) -> Iterator[Finding]:
+    """Chunks in an index that their collection is not in; of dropped versions a sweep deletes them anyway.
+
+    Nothing is wrong with those of a collection that leaves the index just now.
+    """
+    here = IndexVersion.objects.exclude(state=State.DROPPED)
+    for index in Index.objects.order_by("pk"):
+        chunks = Chunk.objects.filter(chunking__in=here.filter(index=index).values("chunking"))
+        for collection_id in chunks.order_by("collection").values_list("collection", flat=True).distinct():
+            if relocating.came_back(collection_id, index.pk):
+                continue
+            used = placing.versions_for(collection_id, [*set(State) - {State.DROPPED}])
+            unused = chunks.filter(collection=collection_id)
+            count = unused.exclude(chunking__in={version.chunking_id for version in used}).count()
+            if count and not CollectionLeaving.objects.filter(collection=collection_id, index=index).exists():
+                if repair:
+                    relocating.begin_to_leave(collection_id, index.pk)
+                    while not relocating.leave(collection_id, index.pk):
+                        pass
+                yield Finding(2, "leftovers", str(index), count, LEFTOVERS, repaired=repair)
 
 
 def versions(*, repair: bool) -> Iterator[Finding]:
@@ -147,6 +189,7 @@ def checks_of(version: IndexVersion) -> Iterator[Check]:
     yield MISPLACED_VECTORS
     yield ODD_VECTORS
     if version.state in IndexVersion.MAINTAINED and version.state != State.BUILDING:
+        yield NO_CHUNKS
         yield NO_VECTOR
     if version.built_at is not None:
         yield NO_GRAPH
@@ -208,6 +251,16 @@ def wanted_type(version: IndexVersion) -> str:
     return embedding_table.typed(version).as_string()
 
 
+def uncut(version: IndexVersion) -> int:
+    """Documents that lack chunks, and do not wait for them either."""
+    return sum(count - waiting for count, waiting in rechunking.lacking(version).values())
+
+
+def cut_anew(version: IndexVersion) -> None:
+    rechunking.forget(version)
+    rechunking.enqueue_missing(version)
+
+
 STRAY = Check(
     2,
     "strays",
@@ -228,6 +281,13 @@ ODD_VECTORS = Check(
     "Vectors that are not of unit length, or hold numbers that are none.",
     counted(ODD),
     make_anew,
+)
+NO_CHUNKS = Check(
+    2,
+    "uncut",
+    "Documents that have no chunks there, or not all.",
+    uncut,
+    cut_anew,
 )
 NO_VECTOR = Check(
     2,

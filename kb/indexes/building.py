@@ -21,6 +21,7 @@ from django.utils import timezone
 from kb.core.problems import Problem
 from kb.indexes import deriving, embedding_queue, embedding_table, graph, lifecycle, rechunking
 from kb.indexes.models import EmbeddingJob, IndexVersion
+from kb.indexes.throttling import never, throttle
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,10 @@ def loaded(version: IndexVersion, deadline: float) -> bool:
     """Whether what can be derived is, and every other chunk that lacks its vector has a job, by the deadline."""
     after: int | None = 0
     source = deriving.source_of(version)
+    pace = throttle(version, bool)
+    pace.busy = never  # the database computes it, where live work waits for the model
     while source is not None and after is not None:
+        pace()
         after = deriving.derive_portion(version, source, after)
         if time.monotonic() > deadline and after is not None:
             return False

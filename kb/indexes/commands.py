@@ -13,7 +13,7 @@ from tqdm import tqdm
 from kb.core.health import workers_alive
 from kb.core.people import acting
 from kb.core.problems import Problem
-from kb.indexes import auditing, building, embedding, embedding_table, rechunking, version_actions
+from kb.indexes import auditing, building, embedding, embedding_table, rechunking, spaces, version_actions
 from kb.indexes.building import Step
 from kb.indexes.estimates import Estimate, estimate
 from kb.indexes.lifecycle import legal_moves
@@ -53,12 +53,16 @@ def add(subparsers: Any) -> None:
         parser.set_defaults(run=acted(action))
     back = subparsers.add_parser("rollback", help="have the version before serve again")
     back.add_argument("--index", metavar="SLUG", help="default: the default index")
+    back.add_argument(
+        "--from", type=int, dest="serving", metavar="N", help="only if version N serves; default: what does"
+    )
     add_reason(back)
     back.set_defaults(run=rollback)
     checking = subparsers.add_parser(
         "audit", help="check all vectors of all versions; exit status 1 if something stays wrong"
     )
     checking.add_argument("--repair", action="store_true", help="repair what can be repaired")
+    checking.add_argument("--as", dest="username", metavar="USER", help="default: the first administrator")
     checking.set_defaults(run=audit)
 
 
@@ -127,17 +131,20 @@ def acted(action: Callable[..., IndexVersion]) -> Callable[[Options, Say], None]
 
 def rollback(options: Options, say: Say) -> None:
     index = index_named(options["index"])
-    ended(version_actions.rollback(acting(options["username"]), index, options["reason"]), options, say)
+    actor = acting(options["username"])
+    moved = version_actions.rollback(actor, index, options["reason"], options["serving"])
+    ended(moved, options, say)
 
 
 def audit(options: Options, say: Say) -> None:
-    findings = auditing.audit(repair=options["repair"])
+    actor = acting(options["username"]) if options["repair"] else None
+    findings = [*auditing.audit(actor, repair=options["repair"]), *spaces.audit()]
     lines = [
         f"{finding.version or 'Database'}: {finding.count:,} {finding.kind}: {finding.message}"
         + (" Repaired." if finding.repaired else "")
         for finding in findings
     ]
-    wrong = [finding for finding in findings if not finding.repaired]
+    wrong = [finding for finding in findings if not (finding.repaired or finding.unknown)]
     found = {"ok": not wrong, "findings": [asdict(finding) for finding in findings]}
     say(found, "\n".join(lines) or "Every chunk has its vector or a job, in every version; nothing is mixed.")
     if wrong:

@@ -8,11 +8,12 @@ import logging
 from datetime import datetime, timedelta
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from kb.core.problems import Problem
 from kb.documents.models import Chunk, Chunking
-from kb.indexes import embedding_table, graph, lifecycle
+from kb.indexes import embedding_table, graph, lifecycle, portions
 from kb.indexes.models import CuttingJob, EmbeddingJob, IndexTransition, IndexVersion, Segment, Tombstone
 
 logger = logging.getLogger(__name__)
@@ -67,23 +68,36 @@ def gone(version: IndexVersion, grace: timedelta) -> bool:
 
 
 def forget_chunkings(most: int = CHUNKS_AT_ONCE) -> int:
-    """Deletes up to `most` chunks that only dropped versions were made of, and their postings once all are gone.
+    """Deletes about `most` chunks that only dropped versions were made of, and their postings once all are gone.
 
     Footnotes stay: they name a span of a revision, not a chunk. Returns how many chunks went.
     """
-    kept = IndexVersion.objects.exclude(state=State.DROPPED).values("chunking")
-    over = Chunking.objects.filter(versions__state=State.DROPPED).exclude(pk__in=kept).distinct()
-    for chunking in over.order_by("pk"):
-        portion = list(
-            Chunk.objects.filter(chunking=chunking).order_by("pk").values_list("pk", flat=True)[:most]
-        )
-        if portion:
-            Chunk.objects.filter(pk__in=portion).delete()
-            return len(portion)
-        Segment.objects.filter(chunking=chunking).delete()
-        Tombstone.objects.filter(chunking_id=chunking.pk).delete()
-        CuttingJob.objects.filter(chunking=chunking).delete()
+    for chunking in unwanted().order_by("pk"):
+        if gone := forget_chunking(chunking, most):
+            return gone
     return 0
+
+
+@transaction.atomic
+def forget_chunking(chunking: Chunking, most: int) -> int:
+    """Nothing where somebody has begun to build with it again: until the commit nobody else does."""
+    chunks = Chunk.objects.filter(chunking=chunking)
+    documents = portions.first(chunks, most)
+    portions.alone([chunking.pk])
+    if not unwanted().filter(pk=chunking.pk).exists():
+        return 0
+    if documents:
+        return portions.delete(chunks, documents)
+    Segment.objects.filter(chunking=chunking).delete()
+    Tombstone.objects.filter(chunking_id=chunking.pk).delete()
+    CuttingJob.objects.filter(chunking=chunking).delete()
+    return 0
+
+
+def unwanted() -> QuerySet[Chunking]:
+    """Chunkings of dropped versions that no other version is made of."""
+    kept = IndexVersion.objects.exclude(state=State.DROPPED).values("chunking")
+    return Chunking.objects.filter(versions__state=State.DROPPED).exclude(pk__in=kept).distinct()
 
 
 def in_use(version: IndexVersion, grace: timedelta) -> bool:

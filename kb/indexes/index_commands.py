@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from kb.core.models import Collection
 from kb.core.people import acting
-from kb.core.problems import not_found
-from kb.indexes import index_actions
+from kb.core.problems import Problem, not_found
+from kb.indexes import index_actions, placing
 from kb.indexes.models import CollectionMove
 from kb.indexes.naming import index_named
 
@@ -43,10 +43,20 @@ def move(options: Options, say: Say) -> None:
         raise not_found("collection")
     index = index_named(options["index"])
     begun = index_actions.move_collection(acting(options["username"]), collection, index)
-    while options["wait"] and begun and CollectionMove.objects.filter(pk=begun.pk).exists():
-        time.sleep(LOOK_SECONDS)
+    if options["wait"] and begun:
+        wait(begun)
     there = begun is None or options["wait"]
     say(
         {"collection": collection.slug, "index": index.slug, "there": there},
         f"{collection} is in {index}." if there else f"{collection} is on its way into {index}.",
     )
+
+
+def wait(move: CollectionMove) -> None:
+    """Until the collection is there; Problem where the move waits for a person, or was given up meanwhile."""
+    while found := CollectionMove.objects.filter(pk=move.pk, index=move.index).first():
+        if found.error:
+            raise Problem("move_waits", f"{found} waits: {found.error}")
+        time.sleep(LOOK_SECONDS)
+    if placing.index_of(move.collection_id) != move.index_id:
+        raise Problem("moved", f"{move} was given up.")

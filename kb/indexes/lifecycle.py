@@ -31,39 +31,54 @@ LEGAL: Mapping[str, tuple[str, ...]] = {
     State.CANCELLED: (State.DROPPED,),
     State.DROPPED: (),
 }
-ONWARD = (State.SHADOW, State.CANARY, State.LIVE)
+ONWARD = (State.VALIDATING, State.SHADOW, State.CANARY, State.LIVE)
+BESIDE = (State.SHADOW, State.CANARY)
 SERVING = (State.CANARY, State.LIVE)
 PERCENTS = (1, 5, 25, 50)
+NOT_LET_ON = (
+    "No report beside what serves now lets it go on: validate it, or override its report with a reason."
+)
 
 
 @dataclass(frozen=True)
 class Standing:
     """What the next transition of a version depends on.
 
-    `let_on`: its last report since it was built passed, or was overridden. `canary_elsewhere`: another
-    version of its index is the canary.
+    `let_on`: its last report since it was built compares it with what serves now and passed, or was
+    overridden. `alone`: nothing serves yet. `canary_elsewhere`: another version of its index is the canary.
     """
 
     state: str
     held: str = ""
     built: bool = True
     let_on: bool = True
+    alone: bool = False
     canary_elsewhere: bool = False
 
 
 def refusal(now: Standing, to: str) -> str:
     """Why the version must not go there, in words; empty where it may."""
-    if to not in tuple(now.held if state == HELD else state for state in LEGAL[now.state]):
-        return f"A version that is {now.state} cannot become {to}."
-    if to == State.RETIRED:
-        return "What serves is retired by promoting another version, or by going back to an earlier one."
-    if to in SERVING and not now.built:
-        return "Its vectors have no valid index yet: wait until it is built."
-    if now.state == State.VALIDATING and to in ONWARD and not now.let_on:
-        return "No report lets it go on: validate it first, or override the report with a reason."
-    if to == State.CANARY and now.canary_elsewhere:
-        return "Another version of this index is the canary: end that one first."
-    return ""
+    legal = tuple(now.held if state == HELD else state for state in LEGAL[now.state])
+    reasons = (
+        (to not in legal, f"A version that is {now.state} cannot become {to}."),
+        (
+            to == State.RETIRED,
+            "What serves is retired by promoting another version, or by going back to an earlier one.",
+        ),
+        (to in SERVING and not now.built, "Its vectors have no valid index yet: wait until it is built."),
+        (to in BESIDE and now.alone, "Nothing serves in this index that it could run beside: promote it."),
+        (goes_on(now.state, to) and not now.let_on, NOT_LET_ON),
+        (
+            to == State.CANARY and now.canary_elsewhere,
+            "Another version of this index is the canary: end that one first.",
+        ),
+    )
+    return next((why for applies, why in reasons if applies), "")
+
+
+def goes_on(before: str, to: str) -> bool:
+    """Whether that is a step towards serving all. Going back to what was serves at once."""
+    return before in ONWARD[:-1] and to in ONWARD[ONWARD.index(State(before)) + 1 :]
 
 
 def legal_moves(version: IndexVersion) -> list[str]:
@@ -79,14 +94,18 @@ def standing(version: IndexVersion) -> Standing:
         held=version.held,
         built=version.built_at is not None,
         let_on=let_on(version),
+        alone=version.index.live_version_id is None,
         canary_elsewhere=canary.exists(),
     )
 
 
 def let_on(version: IndexVersion) -> bool:
-    """Whether the last report lets it go on; one of before it was built anew says nothing."""
+    """Whether the last report lets it go on. One of before it was built anew says nothing, and one beside a
+    version that serves no more only where somebody says why it does."""
     report = version.reports.filter(at__gte=version.built_at).first() if version.built_at else None
-    return report is not None and report.lets_on
+    if report is None or not report.lets_on:
+        return False
+    return bool(report.override_reason) or report.against_id == version.index.live_version_id
 
 
 @transaction.atomic
@@ -139,11 +158,18 @@ def retire_live(successor: IndexVersion, actor: Actor, reason: str) -> None:
 
 
 @transaction.atomic
-def step(version_id: int, percent: int, actor: Actor, reason: str) -> IndexVersion:
-    """Lets a canary serve another share of the readers. A step is a transition, too: from canary to canary."""
+def step(version_id: int, percent: int, actor: Actor, reason: str, before: int | None = None) -> IndexVersion:
+    """Lets a canary serve another share of the readers. A step is a transition, too: from canary to canary.
+
+    With `before`, only if it serves so many percent still.
+    """
     version = locked(version_id)
     if version.state != State.CANARY:
         raise Problem("transition_refused", f"{version} is {version.state}, no canary.", 409)
+    if before is not None and version.canary_percent != before:
+        raise Problem("transition_refused", f"{version} serves {version.canary_percent} % by now.", 409)
+    if percent > version.canary_percent and not let_on(version):
+        raise Problem("transition_refused", f"{version}: {NOT_LET_ON}", 409)
     if percent not in PERCENTS:
         raise Problem("invalid", f"A canary serves one of {PERCENTS} percent.", 422, field="percent")
     version.canary_percent = percent

@@ -12,7 +12,7 @@ from psycopg import sql
 from kb.documents.models import Chunk
 from kb.indexes.embedding_queue import content_hash
 from kb.indexes.models import Calibration, EmbeddingJob, EmbeddingModel, IndexVersion
-from kb.indexes.placing import maintained_for
+from kb.indexes.placing import holding_for
 from retrieval.embedders.calibration import LEAST_COSINE
 
 EXACT = "float32"
@@ -99,7 +99,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The card of one chunk: its source, and its vector in every maintained version of its index."""
+    """The card of one chunk: its source, and its vector in every version of its index that has, or may have, one."""
 
     chunk_id: int
     source: Source
@@ -108,7 +108,7 @@ class Lineage:
 
 def lineage(chunk: Chunk) -> Lineage:
     """Reads the card; the caller has checked who may see the chunk."""
-    versions = [each for each in maintained_for(chunk.collection_id) if each.chunking_id == chunk.chunking_id]
+    versions = [each for each in holding_for(chunk.collection_id) if each.chunking_id == chunk.chunking_id]
     return Lineage(chunk.pk, source(chunk), tuple(vector(chunk, version) for version in versions))
 
 

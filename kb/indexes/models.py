@@ -93,7 +93,7 @@ class IndexedCollection(models.Model):
 class CollectionMove(models.Model):
     """A collection that is on its way into `index`: its versions are given the collection's chunks, too.
 
-    It is searched where it was until the live version there has all of them.
+    It is searched where it was until the live version there has all of them. `error` says what keeps it.
     """
 
     collection = models.OneToOneField(Collection, on_delete=models.CASCADE, related_name="move")
@@ -102,9 +102,24 @@ class CollectionMove(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
+    error = models.TextField(blank=True, help_text="what only a person can help with")
 
     def __str__(self) -> str:
         return f"{self.collection} to {self.index}"
+
+
+class CollectionLeaving(models.Model):
+    """An index that a collection was in, or on its way into, and that still holds some of it."""
+
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="leavings")
+    index = models.ForeignKey(Index, on_delete=models.CASCADE, related_name="leavings")
+    begin_after = models.DateTimeField(help_text="until then searches may still come there")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["collection", "index"], name="one_collection_leaving")]
+
+    def __str__(self) -> str:
+        return f"{self.collection} out of {self.index}"
 
 
 class IndexVersionQuerySet(models.QuerySet["IndexVersion"]):

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from kb.core.models import Collection
 from kb.documents.models import Chunk, Document
 from kb.documents.signals import replacement_cancelled, work_cancelled, work_paused
-from kb.indexes import settling
+from kb.indexes import placing, settling
 from kb.indexes.models import EmbeddingJob, IndexVersion
 from kb.indexes.tasks import wake_embedding_on_commit
 
@@ -39,9 +39,15 @@ def in_order(jobs: QuerySet[EmbeddingJob]) -> QuerySet[EmbeddingJob]:
 
 
 def drop_unfinished(*, documents: QuerySet[Document], **_: Any) -> None:
-    """Deletes the chunks that wait for their vector; a trigger takes their jobs and postings along."""
-    unfinished = EmbeddingJob.objects.filter(chunk__document__in=documents).values("chunk")
-    Chunk.objects.filter(pk__in=unfinished).delete()
+    """Deletes the chunks that wait for their vector of the live version; a trigger takes jobs and postings along.
+
+    A build has jobs for nearly all chunks, also for those that are searched.
+    """
+    for collection_id in documents.order_by().values_list("collection", flat=True).distinct():
+        unfinished = EmbeddingJob.objects.filter(
+            chunk__document__in=documents, version=placing.live_of(collection_id), collection=collection_id
+        )
+        Chunk.objects.filter(pk__in=unfinished.values("chunk")).delete()
 
 
 def settle_kept(*, document_ids: list[UUID], **_: Any) -> None:

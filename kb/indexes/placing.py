@@ -1,7 +1,7 @@
 """Which index a collection is in, and which one it is on its way into."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
 from django.db.models.functions import Coalesce
@@ -38,9 +38,20 @@ def maintained_for(collection_id: int) -> list[IndexVersion]:
 
     Each comes with its model, chunking and index. None before an index was made.
     """
+    return versions_for(collection_id, IndexVersion.MAINTAINED)
+
+
+def holding_for(collection_id: int) -> list[IndexVersion]:
+    """As `maintained_for`, with those that hold vectors of it although changes do not reach them now."""
+    stopped = (IndexVersion.State.PAUSED, IndexVersion.State.FAILED)
+    return versions_for(collection_id, (*IndexVersion.MAINTAINED, *stopped))
+
+
+def versions_for(collection_id: int, states: Sequence[str]) -> list[IndexVersion]:
     placed = IndexedCollection.objects.filter(collection=collection_id).values("index")
     default = Index.objects.filter(is_default=True).values("pk")
-    versions = IndexVersion.objects.maintained().select_related("model", "chunking", "index", "derived_from")
+    versions = IndexVersion.objects.filter(state__in=states)
+    versions = versions.select_related("model", "chunking", "index", "derived_from")
     moving = CollectionMove.objects.filter(collection=collection_id).values("index")
     here = Q(index=Coalesce(placed[:1], default[:1])) | Q(index__in=moving)
     return list(versions.filter(here).order_by("pk"))
@@ -54,6 +65,14 @@ def index_of(collection_id: int) -> int | None:
     if placed is not None:
         return placed
     return Index.objects.filter(is_default=True).values_list("pk", flat=True).first()
+
+
+def live_of(collection_id: int) -> int | None:
+    """The version that the collection is searched by, unless a canary serves the reader."""
+    home = index_of(collection_id)
+    if home is None:
+        return None
+    return Index.objects.filter(pk=home).values_list("live_version", flat=True).first()
 
 
 def by_index(collection_ids: Iterable[int]) -> dict[Index, list[int]]:

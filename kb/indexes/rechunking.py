@@ -18,7 +18,7 @@ from kb.core.holding import held
 from kb.core.models import Collection
 from kb.documents import chunks
 from kb.documents.chunks import Cut
-from kb.documents.models import Chunking, Document
+from kb.documents.models import Chunk, Chunking, Document
 from kb.indexes import placing
 from kb.indexes.models import CuttingJob, IndexVersion
 
@@ -26,27 +26,56 @@ logger = logging.getLogger(__name__)
 
 PORTION = 1000  # documents that one statement looks at
 FIRST = UUID(int=0)
+NO_CHUNK = "it has words, but gives no chunk of this size"
+ABANDONED = "the worker ended several times while it was at it"
 
-# Those with chunks of today's text in another chunking, and none, or some of an older text, in the new one.
+# The condition, in SQL, that a document lacks chunks in a chunking: it has none of today's text there, though it has
+# some elsewhere or is said to be ready, or there are gaps between those that it has. A cancelled one may have gaps.
+UNCUT = """(
+    document.current_id IS NOT NULL AND (
+        NOT EXISTS (
+            SELECT FROM documents_chunk new WHERE new.document_id = document.id
+                AND new.chunking_id = %(chunking)s AND new.revision_id = document.current_id
+        ) AND (
+            document.state = 'ready' OR EXISTS (
+                SELECT FROM documents_chunk old WHERE old.document_id = document.id
+                    AND old.chunking_id <> %(chunking)s AND old.revision_id = document.current_id
+            )
+        )
+        OR document.state IN ('ready', 'embedding') AND (
+            SELECT count(*) <= max(ordinal) FROM documents_chunk here
+            WHERE here.document_id = document.id AND here.chunking_id = %(chunking)s
+        )
+    )
+)"""
 ENQUEUE = """
 WITH portion AS MATERIALIZED (
-    SELECT id, current_id, collection_id FROM documents_document WHERE id > %(after)s ORDER BY id LIMIT %(most)s
+    SELECT id, current_id, collection_id, state FROM documents_document
+    WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 ), jobs AS (
     INSERT INTO indexes_cuttingjob (chunking_id, document_id, attempts, error)
     SELECT %(chunking)s, document.id, 0, '' FROM portion document
-    WHERE {belongs}
-        AND EXISTS (
-            SELECT FROM documents_chunk old WHERE old.document_id = document.id
-                AND old.chunking_id <> %(chunking)s AND old.revision_id = document.current_id
-        )
-        AND NOT EXISTS (
-            SELECT FROM documents_chunk new WHERE new.document_id = document.id
-                AND new.chunking_id = %(chunking)s AND new.revision_id = document.current_id
-        )
+    WHERE {belongs} AND {uncut}
     ORDER BY document.id
     ON CONFLICT (chunking_id, document_id) DO NOTHING RETURNING 1
 )
 SELECT (SELECT id FROM portion ORDER BY id DESC LIMIT 1), (SELECT count(*) FROM jobs)
+"""
+# By collection; what was found to have no words is not among them, and a collection on its way here comes by and by.
+LACKING = """
+SELECT document.collection_id, count(*), count(*) FILTER (WHERE EXISTS (
+    SELECT FROM indexes_cuttingjob job WHERE job.document_id = document.id AND job.chunking_id = %(chunking)s
+        AND (job.attempts < %(most)s OR job.lease_until >= now())
+))
+FROM documents_document document
+WHERE {belongs} AND {uncut} AND NOT EXISTS (
+    SELECT FROM indexes_cuttingjob mark WHERE mark.document_id = document.id AND mark.chunking_id = %(chunking)s
+        AND mark.attempts >= %(most)s AND mark.error = '' AND mark.lease_until IS NULL
+) AND NOT EXISTS (
+    SELECT FROM indexes_collectionmove moving
+    WHERE moving.collection_id = document.collection_id AND moving.index_id = %(index)s
+)
+GROUP BY document.collection_id ORDER BY document.collection_id
 """
 CLAIM = """
 UPDATE indexes_cuttingjob SET lease_until = now() + %(lease)s, attempts = attempts + 1 WHERE id = (
@@ -75,23 +104,54 @@ def enqueue_portion(version: IndexVersion, after: UUID, most: int = PORTION) -> 
         "most": most,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ENQUEUE.format(belongs=placing.belongs("document")), given)
+        cursor.execute(ENQUEUE.format(belongs=placing.belongs("document"), uncut=UNCUT), given)
         last, count = cursor.fetchone()
     return last, int(count)
 
 
-def waiting(version: IndexVersion) -> "QuerySet[CuttingJob]":
-    """The documents that are still to be cut, or are being cut."""
-    return CuttingJob.objects.filter(chunking=version.chunking_id, attempts__lt=CuttingJob.MOST_ATTEMPTS)
+def enqueue_missing(version: IndexVersion) -> int:
+    """The audit: writes a job for every document that lacks chunks and has no job. Returns how many."""
+    after: UUID | None = FIRST
+    written = 0
+    while after is not None:
+        after, count = enqueue_portion(version, after)
+        written += count
+    return written
 
 
-def waits(version: IndexVersion) -> bool:
-    return waiting(version).exists()
+def lacking(version: IndexVersion) -> dict[int, tuple[int, int]]:
+    """By collection, how many documents lack chunks that the version should have, and of these how many wait to
+    be cut. The version's index must be at hand."""
+    given: dict[str, Any] = {
+        "chunking": version.chunking_id,
+        **placing.given(version.index),
+        "most": CuttingJob.MOST_ATTEMPTS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LACKING.format(belongs=placing.belongs("document"), uncut=UNCUT), given)
+        return {collection: (count, waiting) for collection, count, waiting in cursor.fetchall()}
+
+
+def jobs_of(version: IndexVersion, collection_id: int | None = None) -> "QuerySet[CuttingJob]":
+    """Of the version's chunking; of one collection, or of all."""
+    jobs = CuttingJob.objects.filter(chunking=version.chunking_id)
+    return jobs if collection_id is None else jobs.filter(document__collection=collection_id)
+
+
+def waiting(version: IndexVersion, collection_id: int | None = None) -> "QuerySet[CuttingJob]":
+    """The documents that are still to be cut, or are being cut, the last attempt included."""
+    at_it = Q(attempts__lt=CuttingJob.MOST_ATTEMPTS) | Q(lease_until__gte=timezone.now())
+    return jobs_of(version, collection_id).filter(at_it)
+
+
+def waits(version: IndexVersion, collection_id: int | None = None) -> bool:
+    return waiting(version, collection_id).exists()
 
 
 def has_work(version: IndexVersion) -> bool:
     """Whether a document waits that no living lease covers."""
-    return waiting(version).filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now())).exists()
+    jobs = jobs_of(version).filter(attempts__lt=CuttingJob.MOST_ATTEMPTS)
+    return jobs.filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now())).exists()
 
 
 def cut_for(version: IndexVersion, seconds: float, stopping: Callable[[], object] = bool) -> bool:
@@ -128,11 +188,20 @@ def cut(job: CuttingJob) -> None:
         CuttingJob.objects.filter(pk=job.pk).update(error=str(error), lease_until=None)
         return
     if written == 0:  # it stays as a mark, or it would be looked for again
-        CuttingJob.objects.filter(pk=job.pk).update(attempts=CuttingJob.MOST_ATTEMPTS, error="")
+        why = NO_CHUNK if cut_elsewhere(job) else ""
+        CuttingJob.objects.filter(pk=job.pk).update(
+            attempts=CuttingJob.MOST_ATTEMPTS, error=why, lease_until=None
+        )
     elif written is not None:
         job.delete()
     else:
         CuttingJob.objects.filter(pk=job.pk).update(attempts=job.attempts - 1, lease_until=None)
+
+
+def cut_elsewhere(job: CuttingJob) -> bool:
+    """Whether the same text has chunks in another chunking: then it has words."""
+    others = Chunk.objects.filter(document=job.document_id, revision=job.document.current_id)
+    return others.exclude(chunking=job.chunking_id).exists()
 
 
 def rewritten(document: Document, chunking: Chunking) -> int | None:
@@ -151,12 +220,17 @@ def rewritten(document: Document, chunking: Chunking) -> int | None:
     return len(pieces)
 
 
-def failures(version: IndexVersion) -> tuple[int, str]:
-    """How many documents could not be cut, and why the first of them."""
-    jobs = CuttingJob.objects.filter(chunking=version.chunking_id, attempts__gte=CuttingJob.MOST_ATTEMPTS)
-    failed = jobs.exclude(error="").order_by("pk")
+def failures(version: IndexVersion, collection_id: int | None = None) -> tuple[int, str]:
+    """How many documents could not be cut, and why the first of them.
+
+    A worker that ended at the last attempt could not say why: its lease is over.
+    """
+    jobs = jobs_of(version, collection_id).filter(attempts__gte=CuttingJob.MOST_ATTEMPTS)
+    failed = jobs.filter(Q(lease_until=None) & ~Q(error="") | Q(lease_until__lt=timezone.now())).order_by(
+        "pk"
+    )
     first = failed.first()
-    return (failed.count(), first.error) if first else (0, "")
+    return (failed.count(), first.error or ABANDONED) if first else (0, "")
 
 
 def forget(version: IndexVersion) -> None:

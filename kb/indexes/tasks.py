@@ -6,6 +6,7 @@ documents come at once.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from celery import shared_task
 from celery.worker import state
 from django.core.cache import cache
 from django.db import ProgrammingError, connection, transaction
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from kb.core.beating import EVERY_SECONDS, beat
@@ -32,7 +34,7 @@ from kb.indexes import (
     settling,
 )
 from kb.indexes.building import Step
-from kb.indexes.models import CollectionMove, IndexVersion
+from kb.indexes.models import CollectionLeaving, CollectionMove, IndexVersion
 from kb.indexes.throttling import throttle
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,6 @@ SECONDS_PER_TASK = 20
 SECONDS_PER_MERGE = 10
 # As long as a message may stay unseen, for whatever became of it, before another one is sent.
 WAKE_SECONDS = 30
-LEAVE_SECONDS = 60  # a search that looked up where a collection is may still come there
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
@@ -102,20 +103,23 @@ def build_move_task(move_id: int) -> None:
     move = CollectionMove.objects.select_related("index__live_version").filter(pk=move_id).first()
     if move is None or move.index.live_version is None:
         return
-    cutting, embedding_still = relocating.prepare(move)
-    for version in cutting:
+    still = relocating.prepare(move)
+    for version in still.cutting:
         wake_for(version, Step.CUT)
-    for version in embedding_still:
+    for version in still.embedding:
         wake_for(version, Step.EMBED)
-    if not cutting and not embedding_still and (left := relocating.switch(move)) is not None:
-        wake(build_leaving_task, move.collection_id, left, countdown=LEAVE_SECONDS)
+    if still.nothing:
+        relocating.switch(move)  # what it came from is left later: a sweep sends for that
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
 def build_leaving_task(collection_id: int, index_id: int) -> None:
-    """Deletes what an index still holds of a collection that left it, portion by portion."""
+    """Deletes what an index still holds of a collection that left it, portion by portion, for a while."""
+    deadline = time.monotonic() + SECONDS_PER_TASK
     while not relocating.leave(collection_id, index_id):
-        pass
+        if time.monotonic() > deadline:
+            wake(build_leaving_task, collection_id, index_id)
+            return
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
@@ -176,10 +180,16 @@ def sweep_embeddings_task() -> None:
     for version in IndexVersion.objects.maintained():
         if embedding_queue.has_work(version):
             wake_embedding(version.pk, expires=2 * WAKE_SECONDS)
+        # Of a build its next step sends for that.
+        if version.state != IndexVersion.State.BUILDING and rechunking.has_work(version):
+            wake(cut_documents_task, version.pk, expires=WAKE_SECONDS)
     for version_id in building.idle():
         wake(build_version_task, version_id, expires=WAKE_SECONDS)
     for move_id in CollectionMove.objects.order_by("pk").values_list("pk", flat=True):
         wake(build_move_task, move_id, expires=WAKE_SECONDS)
+    leavings = CollectionLeaving.objects.filter(begin_after__lte=timezone.now()).order_by("pk")
+    for collection_id, index_id in leavings.values_list("collection", "index"):
+        wake(build_leaving_task, collection_id, index_id, expires=WAKE_SECONDS)
     settling.give_up_abandoned()
     settling.settle()
 
@@ -189,6 +199,8 @@ def repair_queue_task() -> None:
     """Writes the jobs that are missing, whatever lost them. A build does so itself, after what it derives."""
     maintained = IndexVersion.objects.maintained().exclude(state=IndexVersion.State.BUILDING)
     for version in maintained.select_related("index", "model"):
+        if rechunking.enqueue_missing(version):
+            wake(cut_documents_task, version.pk)
         if embedding_queue.enqueue_missing(version):
             wake_embedding(version.pk)
 

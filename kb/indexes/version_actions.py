@@ -183,8 +183,8 @@ def cancel(actor: Actor, version: IndexVersion, reason: str = "") -> IndexVersio
 def promote(actor: Actor, version: IndexVersion, reason: str = "") -> IndexVersion:
     """Has the version serve everybody, from the next search on; what served is kept warm.
 
-    A version that is validated may skip shadow and canary. Raises Problem for one whose report does not
-    let it on.
+    A version that is validated may skip shadow and canary. Raises Problem for one that no report beside
+    what serves now lets on.
     """
     retired = IndexVersion.objects.filter(index=version.index_id, state=State.LIVE)
     old = list(retired.values_list("pk", flat=True))
@@ -195,12 +195,18 @@ def promote(actor: Actor, version: IndexVersion, reason: str = "") -> IndexVersi
 
 
 @transaction.atomic
-def rollback(actor: Actor, index: Index, reason: str = "") -> IndexVersion:
+def rollback(actor: Actor, index: Index, reason: str = "", serving: int | None = None) -> IndexVersion:
     """Has the version serve again that came before what serves; Problem where none is kept warm.
 
-    Doing it again goes further back. What was taken back is warm as well, and is promoted by its name.
+    What serves is the version with the number `serving`, or what did when `index` was read; Problem where
+    another one does by now, so that of two people at once one goes back. Doing it again goes further back.
+    What was taken back is warm as well, and is promoted by its name.
     """
-    Index.objects.select_for_update(no_key=True).get(pk=index.pk)
+    now = Index.objects.select_for_update(of=["self"], no_key=True).select_related("live_version")
+    live = now.get(pk=index.pk).live_version
+    same = live == index.live_version if serving is None else live is not None and live.number == serving
+    if not same:
+        raise Problem("moved", f"By now {live or 'nothing'} serves: look again before you go back.", 409)
     versions = IndexVersion.objects.filter(index=index, state__in=[State.LIVE, State.RETIRED])
     began = versions.annotate(began=Min("transitions__at", filter=Q(transitions__after=State.LIVE)))
     ordered = list(began.exclude(began=None).order_by("-began", "-pk"))
@@ -229,7 +235,7 @@ def drop(actor: Actor, version: IndexVersion, reason: str = "") -> IndexVersion:
 
 @transaction.atomic
 def override(actor: User, version: IndexVersion, reason: str) -> ValidationReport:
-    """Lets a version on although its last report failed, in the person's name."""
+    """Lets a version on although its last report failed, or is of what serves no more, in the person's name."""
     lifecycle.locked(version.pk)
     report = ValidationReport.objects.filter(version=version).first()
     if report is None:

@@ -19,6 +19,12 @@ class ReasonIn(Schema):
     reason: str = Field("", max_length=2000, description="Why, for the audit log.")
 
 
+class RollbackIn(ReasonIn):
+    serving: int | None = Field(
+        None, description="The number of the version that serves; 409 if another one does by now."
+    )
+
+
 class WantedIn(ReasonIn):
     """What a new version is to be; what is left out is as in the live version."""
 

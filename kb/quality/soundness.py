@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
-from kb.indexes import placing
+from kb.indexes import placing, rechunking
 from kb.indexes.models import EmbeddingJob, IndexVersion
 from retrieval.validation import Rows, Vectors
 
@@ -50,12 +50,19 @@ def rows(version: IndexVersion) -> tuple[Rows, ...]:
         "prompt": version.model.document_prompt.encode(),
         "most_attempts": EmbeddingJob.MOST_ATTEMPTS,
     }
+    counts = {collection: count for collection, *count in read(ROWS, version, given)}
     strays = dict(read(STRAYS, version, given))
-    found = [
-        Rows(collection, chunks, right, waiting, chunks - right - waiting, strays.pop(collection, 0))
-        for collection, chunks, right, waiting in read(ROWS, version, given)
-    ]
-    return (*found, *(Rows(collection, 0, 0, 0, 0, count) for collection, count in sorted(strays.items())))
+    uncut = {collection: count for collection, (count, _) in rechunking.lacking(version).items()}
+    found = []
+    for collection in sorted({*counts, *strays, *uncut}):
+        chunks, right, waiting = counts.get(collection, (0, 0, 0))
+        lost = chunks - right - waiting
+        found.append(
+            Rows(
+                collection, chunks, right, waiting, lost, strays.get(collection, 0), uncut.get(collection, 0)
+            )
+        )
+    return tuple(found)
 
 
 def vectors(version: IndexVersion) -> Vectors:

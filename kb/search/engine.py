@@ -183,7 +183,8 @@ def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
         spelled.changed,
     )
     results = finished(results, stages)
-    for by, brought in zip(serving, searched, strict=True):
+    # Without words nothing is ranked that could be compared.
+    for by, brought in zip(serving, searched, strict=True) if wanted.question.words else ():
         shadowing.follow(query, by, brought.hits, partial(hits_of, wanted, by))
     return results
 

@@ -1,7 +1,7 @@
 """Looks after canaries: what both sides did in the step, and what becomes of the candidate by that."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from retrieval.rollout import Decision, Policy, Side, decide
 logger = logging.getLogger(__name__)
 
 State = IndexVersion.State
+GOING_ON = ("step_up", "ready")
 MOST_TIMED = 10_000  # of the latest queries of a side
 
 
@@ -48,7 +49,7 @@ def steer(version: IndexVersion) -> Decision:
     why = " ".join(decision.reasons)
     match decision.action:
         case "step_up":
-            lifecycle.step(version.pk, decision.percent, None, why)
+            lifecycle.step(version.pk, decision.percent, None, why, before=version.canary_percent)
         case "roll_back":
             logger.warning("The canary %s goes back: %s", version, why)
             lifecycle.move(version.pk, State.FAILED, None, why)
@@ -62,6 +63,10 @@ def measured(version: IndexVersion) -> Step:
     live = side(version.index.live_version_id, since)
     hours = (timezone.now() - since).total_seconds() / 3600
     decision = decide(version.canary_percent, hours, candidate, live, policy())
+    if decision.action in GOING_ON and not lifecycle.let_on(version):
+        decision = replace(
+            decision, action="wait", percent=version.canary_percent, reasons=(lifecycle.NOT_LET_ON,)
+        )
     return Step(since, candidate, live, decision)
 
 

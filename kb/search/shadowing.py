@@ -35,8 +35,11 @@ _counting = threading.Lock()
 def follow(query: Query, served: Served, found: Hits, ask: Ask) -> None:
     """Hands the query to the versions that are in shadow of what served it, as far as they have a share in it.
 
-    Returns at once; nothing that goes wrong there reaches the reader.
+    Returns at once; nothing that goes wrong there reaches the reader. What the live side found with one arm
+    alone says nothing of either.
     """
+    if found.missing:
+        return
     for version in served.beside:
         if rollout.serves(str(version.pk), str(query.pk), 100 * version.shadow_share):
             hand_over(partial(compared, query, served.version, version, found, ask))

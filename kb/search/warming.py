@@ -17,6 +17,7 @@ State = IndexVersion.State
 # The first page comes first: importing torch keeps a processor and the interpreter's lock for seconds.
 AFTER_SECONDS = 3.0
 LOOK_SECONDS = 10.0
+LONGEST_REST_SECONDS = 80.0  # while a model cannot be loaded
 # What is validated can be promoted, what is retired gone back to, and both hold from the next query on.
 NEXT = (State.LIVE, State.CANARY, State.SHADOW, State.VALIDATING, State.RETIRED)
 
@@ -30,25 +31,26 @@ def warm_soon() -> None:
 
 def in_thread() -> None:
     warmed: set[int] = set()
+    rest = LOOK_SECONDS
     while True:
-        look(warmed)
-        time.sleep(LOOK_SECONDS)
+        rest = LOOK_SECONDS if look(warmed) else min(2 * rest, LONGEST_REST_SECONDS)
+        time.sleep(rest)
 
 
-def look(warmed: set[int]) -> None:
-    """Warms the versions that are not in `warmed` yet, and puts them there."""
+def look(warmed: set[int]) -> bool:
+    """Warms the versions that are not in `warmed` yet, and puts there those that could be. Whether all could."""
     try:
         found = IndexVersion.objects.filter(state__in=NEXT).exclude(pk__in=warmed)
         ordered = sorted(found.select_related("model"), key=lambda version: NEXT.index(State(version.state)))
     except Error as error:
         logger.warning("Which models will be needed could not be looked up: %s", error)
-        return
+        return False
     finally:
         connection.close()
-    for version in ordered:
-        load([version])
-        warmed.add(version.pk)
+    loaded = {version.pk for version in ordered if load([version])}
+    warmed |= loaded
     connection.close()
+    return len(loaded) == len(ordered)
 
 
 def warm() -> None:
@@ -56,10 +58,12 @@ def warm() -> None:
     load(IndexVersion.objects.filter(state=State.LIVE).select_related("model"))
 
 
-def load(versions: Iterable[IndexVersion]) -> None:
+def load(versions: Iterable[IndexVersion]) -> bool:
     try:
         for version in versions:
             providers.embedder_for(version).embed(["warm"], "query")
             population(version)
     except Exception:
         logger.exception("The embedding model could not be loaded ahead of the first question")
+        return False
+    return True

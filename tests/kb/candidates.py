@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from kb.indexes import embedding_queue, embedding_table
-from kb.indexes.models import EmbeddingModel, Index, IndexVersion
+from kb.indexes.models import EmbeddingModel, Index, IndexVersion, ValidationReport
 from tests.conftest import work_off
 
 State = IndexVersion.State
@@ -30,5 +30,7 @@ def candidate(index: Index, state: str = State.VALIDATING, **more: Any) -> Index
     embedding_queue.enqueue_missing(version)
     work_off()
     IndexVersion.objects.filter(pk=version.pk).update(state=state)
+    if state in {State.SHADOW, State.CANARY}:  # nobody comes there without a report
+        ValidationReport.objects.create(version=version, against=live, verdict="pass")
     version.refresh_from_db()
     return version

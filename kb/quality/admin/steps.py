@@ -45,7 +45,8 @@ STEPS = {
         Step(
             "override", "Override the report",
             lambda user, version, said: version_actions.override(user, version, said["reason"]),
-            OverrideForm, explanation="The report failed. Whoever overrides it is named with the reason.",
+            OverrideForm, explanation="The report failed, or compares it with what serves no more. Whoever overrides "
+            "it is named with the reason.",
         ),
         Step(
             "shadow", "Run in shadow",
@@ -108,8 +109,7 @@ def offered(version: IndexVersion) -> list[Step]:
     names = [MOVES.get((version.state, move)) or MOVES.get(move) for move in legal_moves(version)]
     if version.state in MEASURABLE:
         names.append("validate")
-    report = version.reports.first()
-    if version.state == State.VALIDATING and report is not None and not report.lets_on:
+    if version.state in MEASURABLE and version.reports.exists() and not lifecycle.let_on(version):
         names.append("override")
     names += {State.SHADOW: ["share"], State.CANARY: ["percent"]}.get(State(version.state), [])
     return [step for name, step in STEPS.items() if name in names]

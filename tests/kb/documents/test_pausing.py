@@ -24,6 +24,7 @@ from kb.indexes import embedding, embedding_queue, embedding_table
 from kb.indexes.models import EmbeddingJob, Index
 from retrieval.spans import LoadedText
 from tests.conftest import ingest, load_here, work_off
+from tests.kb.indexes.versions import beside
 
 pytestmark = pytest.mark.django_db
 
@@ -243,6 +244,21 @@ def test_a_newer_text_cancelled_while_it_is_embedded_keeps_what_is_finished(
     work_off()
     assert states([document]) == ["ready"]
     assert embedding_table.count(index.live_version) == document.chunks.count() > len(kept)
+
+
+def test_what_is_searched_stays_while_a_build_still_wants_all_of_it(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    document = ingest(alice, collection, "a.txt", TEXT)
+    made = beside(index.live_version)
+    replace_document(alice, document, ContentFile(f"{TEXT}\n\nAn end. {TEXT}".encode(), "a.txt"))
+    parsing.parse(document.pk, load_here)
+    assert EmbeddingJob.objects.filter(version=made).count() == document.chunks.count()
+    waiting = EmbeddingJob.objects.filter(version=index.live_version).values("chunk")
+    kept = set(document.chunks.exclude(pk__in=waiting).values_list("pk", flat=True))
+    cancel(alice, document)
+    assert states([document]) == ["cancelled"]
+    assert set(document.chunks.values_list("pk", flat=True)) == kept != set()
 
 
 def test_retrying_takes_up_all_that_failed_or_was_cancelled(

@@ -29,6 +29,13 @@ def test_strangers_know_of_no_chunk(as_user, charlie, chunk, problem, path):
         problem(as_user(user).get(f"/api/v1/chunks/{10**30}{path}"), 404, "not_found")
 
 
+@pytest.mark.parametrize(("state", "shown"), [("paused", True), ("failed", True), ("cancelled", False)])
+def test_the_lineage_shows_all_that_hold_vectors(as_user, bob, chunk, index, state, shown):
+    made = beside(index.live_version, state)
+    vectors = as_user(bob).get(f"/api/v1/chunks/{chunk.pk}/lineage").json()["vectors"]
+    assert (made.number in [vector["version"] for vector in vectors]) == shown
+
+
 def test_the_lineage_of_a_vector(as_user, bob, chunk, index):
     body = as_user(bob).get(f"/api/v1/chunks/{chunk.pk}/lineage").json()
     source, (vector,) = body["source"], body["vectors"]

@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 
 from kb.core.models import Collection
-from kb.documents.models import Chunk
+from kb.documents.models import Document
 from kb.indexes import embedding_table, graph
 from kb.indexes.auditing import Finding, audit
 from kb.indexes.embedding_table import Origin
@@ -123,7 +123,7 @@ def test_what_was_dropped_is_not_looked_at(version: IndexVersion) -> None:
     assert audit() == []
 
 
-def test_a_deleted_chunk_leaves_a_sound_database(version: IndexVersion) -> None:
+def test_a_deleted_document_leaves_a_sound_database(version: IndexVersion) -> None:
     beside(version, "retired")
-    Chunk.objects.all().delete()
+    Document.objects.all().delete()
     assert audit() == []

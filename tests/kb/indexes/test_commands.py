@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from kb.core.models import Collection, Heartbeat, User
+from kb.core.models import AuditEntry, Collection, Heartbeat, User
 from kb.indexes import commands
 from kb.indexes.models import Index, IndexTransition, IndexVersion
 from tests.kb.indexes.counting import Counting, embed_all
@@ -119,4 +119,5 @@ def test_an_audit_that_finds_something_says_so_by_its_status(version: IndexVersi
     repaired = said("audit", "--repair")
     assert "2 missing" in repaired
     assert repaired.rstrip().endswith("Repaired.")
+    assert AuditEntry.objects.get(verb="repair").detail == {"kind": "missing", "count": 2}
     assert "nothing is mixed" in said("audit")

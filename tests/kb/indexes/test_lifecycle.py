@@ -12,7 +12,14 @@ from kb.core.problems import Problem
 from kb.indexes import lifecycle
 from kb.indexes.lifecycle import LEGAL, Standing, legal_moves, move, refusal, step
 from kb.indexes.models import Index, IndexTransition, IndexVersion
+from kb.indexes.version_actions import override
 from tests.kb.indexes.versions import beside, report, state_of
+
+
+def reported(version: IndexVersion) -> IndexVersion:
+    report(version)
+    return IndexVersion.objects.select_related("index").get(pk=version.pk)
+
 
 STATES = list(IndexVersion.State)
 # What may follow each state, written out: the table in the code is compared with it.
@@ -51,6 +58,11 @@ def test_every_state_is_in_the_table() -> None:
         (Standing("retired", built=False), "live", "index"),
         (Standing("validating", canary_elsewhere=True), "canary", "Another"),
         (Standing("live"), "retired", "promoting"),
+        (Standing("shadow", let_on=False), "canary", "validate"),
+        (Standing("shadow", let_on=False), "live", "validate"),
+        (Standing("canary", let_on=False), "live", "validate"),
+        (Standing("validating", alone=True), "canary", "promote"),
+        (Standing("validating", alone=True), "shadow", "promote"),
     ],
 )
 def test_what_is_missing_is_said(standing: Standing, to: str, word: str) -> None:
@@ -58,11 +70,17 @@ def test_what_is_missing_is_said(standing: Standing, to: str, word: str) -> None
 
 
 @pytest.mark.parametrize(
-    "standing",
-    [Standing("shadow", let_on=False), Standing("canary", let_on=False), Standing("retired", let_on=False)],
+    ("standing", "to"),
+    [
+        (Standing("retired", let_on=False), "live"),
+        (Standing("canary", let_on=False), "shadow"),
+        (Standing("validating", alone=True), "live"),
+    ],
 )
-def test_a_report_is_asked_for_only_once(standing: Standing) -> None:
-    assert refusal(standing, "live") == ""
+def test_going_back_asks_for_no_report_and_the_first_version_runs_beside_nothing(
+    standing: Standing, to: str
+) -> None:
+    assert refusal(standing, to) == ""
 
 
 @pytest.mark.django_db
@@ -154,6 +172,40 @@ class TestMove:
         report(made, at=timezone.now() - timedelta(hours=1))
         assert legal_moves(made) == ["cancelled", "failed"]
 
+    def test_a_report_beside_what_serves_no_more_does_not_count(
+        self, version: IndexVersion, admin: User
+    ) -> None:
+        second, third = beside(version, "validating"), beside(version, "validating")
+        assert "live" in legal_moves(reported(second))
+        reported(third)
+        move(third.pk, "live", None, "")
+        with pytest.raises(Problem, match="beside what serves now"):
+            move(second.pk, "live", None, "")
+        override(admin, second, "it was compared by hand")
+        assert move(second.pk, "live", None, "").state == "live"
+        assert move(third.pk, "live", None, "back at once").state == "live"
+
+    @pytest.mark.parametrize("state", ["shadow", "canary"])
+    def test_a_report_that_fails_later_stops_it_where_it_is(self, version: IndexVersion, state: str) -> None:
+        made = beside(version, state, canary_percent=5)
+        assert "live" in legal_moves(made)
+        report(made, "fail")
+        assert not {"canary", "live"} & set(legal_moves(made))
+        assert "validating" in legal_moves(made)
+
+    def test_a_canary_that_no_report_lets_on_may_only_have_fewer_readers(self, version: IndexVersion) -> None:
+        made = beside(version, "canary", canary_percent=5)
+        report(made, "fail")
+        with pytest.raises(Problem, match="validate"):
+            step(made.pk, 25, None, "")
+        assert step(made.pk, 1, None, "").canary_percent == 1
+
+    def test_a_step_is_from_where_it_was_decided(self, version: IndexVersion) -> None:
+        made = beside(version, "canary", canary_percent=1)
+        with pytest.raises(Problem, match="1 % by now"):
+            step(made.pk, 50, None, "", before=25)
+        assert step(made.pk, 5, None, "", before=1).canary_percent == 5
+
     def test_the_newest_report_counts(self, version: IndexVersion) -> None:
         made = beside(version, "validating")
         report(made)
@@ -221,3 +273,27 @@ def test_a_search_does_not_wait_for_a_promotion(version: IndexVersion) -> None:
         looking.start()
         looking.join()
     assert seen == [version, 2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_promotions_of_different_versions_at_once_one_wins(version: IndexVersion) -> None:
+    versions = [beside(version, "validating"), beside(version, "validating")]
+    for each in versions:
+        report(each)
+    outcomes, together = [], threading.Barrier(2)
+
+    def promote(made: IndexVersion) -> None:
+        try:
+            together.wait()
+            outcomes.append(move(made.pk, "live", None, "").state)
+        except Problem as problem:
+            outcomes.append(problem.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=promote, args=[each]) for each in versions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["live", "transition_refused"]

@@ -1,6 +1,8 @@
 """Documents are cut anew beside the chunks that serve, each once, and searched by them once that is promoted."""
 
+import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
@@ -9,17 +11,19 @@ from django.utils import timezone
 
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
-from kb.documents import chunks, parsing
+from kb.documents import chunks, parsing, queueing, writing
 from kb.documents.actions import add_document, delete_document, replace_document
 from kb.documents.models import Chunk, Document
-from kb.indexes import auditing, building, dropping, embedding, rechunking
+from kb.indexes import auditing, building, dropping, embedding, portions, rechunking, tasks
 from kb.indexes.building import Step
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.lifecycle import move
 from kb.indexes.models import CuttingJob, EmbeddingJob, Index, IndexVersion, Segment, Tombstone
 from kb.indexes.version_actions import Wanted, build, pause, promote, resume
+from kb.quality import soundness
 from kb.search.engine import search
 from retrieval.protocols import Scope
+from retrieval.spans import LoadedText
 from tests.conftest import load_here, work_off
 from tests.kb.indexes.rows import table
 from tests.kb.indexes.versions import built, report
@@ -198,13 +202,83 @@ class TestMeanwhile:
         resume(None, made)
         assert built(made).state == "validating"
 
-    def test_a_document_without_words_is_looked_at_once(
+    def test_a_document_that_would_have_no_chunks_fails_the_build(
         self, index: Index, document: Document, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(chunks, "cut", lambda *_: [])
         made = built(smaller(index))
-        assert made.state == "validating"
-        assert table(made) == {}
+        assert made.state == "failed"
+        assert made.error.endswith(rechunking.NO_CHUNK)
+
+    def test_a_worker_that_ends_at_the_last_attempt_is_waited_for_and_then_fails_the_build(
+        self, index: Index, document: Document
+    ) -> None:
+        made = smaller(index)
+        building.advance(made.pk)
+        for _ in range(CuttingJob.MOST_ATTEMPTS):
+            assert rechunking.claim(made.chunking_id) is not None
+            assert building.advance(made.pk) is Step.CUT
+            CuttingJob.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert building.advance(made.pk) is Step.OVER
+        made.refresh_from_db()
+        assert made.error.endswith(rechunking.ABANDONED)
+
+    def test_what_was_cut_by_another_chunking_than_is_wanted_by_now_is_cut_again(
+        self, index: Index, alice: User, collection: Collection
+    ) -> None:
+        """A version came while the document was read."""
+        late = add_document(alice, collection, ContentFile(TEXT.encode(), "late.txt")).document
+        made: list[IndexVersion] = []
+
+        def load(path: Path, name: str) -> LoadedText:
+            made.append(smaller(index))
+            return load_here(path, name)
+
+        wanted, claimed = writing.wanted_chunkings(collection), queueing.claim(late.pk)
+        batch = parsing.Batch(load, [claimed])
+        batch.wanted = lambda _: wanted
+        parsing.write([parsing.parsed(claimed, claimed.incoming, batch)])
+        late.refresh_from_db()
+        assert late.state == "embedding"
+        both = {index.live_version.chunking_id, made[0].chunking_id}
+        assert set(late.chunks.values_list("chunking", flat=True)) == both
+
+
+class TestUncut:
+    @pytest.fixture
+    def made(self, index: Index, document: Document) -> IndexVersion:
+        return built(smaller(index))
+
+    @pytest.mark.parametrize("lost", [{}, {"ordinal": 1}])
+    def test_a_document_without_all_its_chunks_is_found_and_cut_anew(
+        self, made: IndexVersion, document: Document, lost: dict[str, int]
+    ) -> None:
+        whole = list(document.chunks.filter(chunking=made.chunking).values_list("text", flat=True))
+        document.chunks.filter(chunking=made.chunking, **lost).delete()
+        assert [(one.kind, one.count) for one in auditing.audit()] == [("uncut", 1)]
+        assert [row.uncut for row in soundness.rows(made)] == [1]
+        assert [one.repaired for one in auditing.audit(repair=True)] == [True]
+        rechunking.cut_for(made, 60)
+        work_off()
+        assert auditing.audit() == []
+        assert list(document.chunks.filter(chunking=made.chunking).values_list("text", flat=True)) == whole
+
+    def test_what_nobody_can_find_is_found_by_the_repair(
+        self, version: IndexVersion, document: Document, alice: User
+    ) -> None:
+        document.chunks.all().delete()
+        assert [(one.kind, one.count) for one in auditing.audit()] == [("uncut", 1)]
+        tasks.repair_queue_task()
+        rechunking.cut_for(version, 60)
+        work_off()
+        assert search(alice, "quinces").passages
+
+    def test_a_cancelled_document_may_have_gaps(
+        self, version: IndexVersion, document: Document, made: IndexVersion
+    ) -> None:
+        Document.objects.update(state="cancelled")
+        document.chunks.filter(chunking=version.chunking, ordinal=0).delete()
+        assert auditing.audit() == []
 
 
 @pytest.mark.usefixtures("document")
@@ -225,6 +299,51 @@ class TestEnd:
         assert not Tombstone.objects.filter(chunking_id=version.chunking_id).exists()
         assert len(table(made)) == Chunk.objects.count() > 0
         assert search(alice, "quinces").passages
+
+    def test_what_is_built_again_while_it_is_forgotten_lacks_nothing(
+        self, index: Index, version: IndexVersion, alice: User, collection: Collection
+    ) -> None:
+        put_in(alice, collection, TEXT.replace("apple", "medlar"), "other.txt")
+        made = built(smaller(index))
+        whole = sorted(sizes(made))
+        move(made.pk, "cancelled", None, "")
+        dropping.end_due()
+        dropping.drop_tables(timedelta(0))
+        assert dropping.forget_chunkings(most=1) > 1, "a document goes as a whole"
+        again = smaller(index)
+        assert again.chunking_id == made.chunking_id
+        assert dropping.forget_chunkings() == 0, "it is wanted again"
+        assert built(again).state == "validating"
+        assert sorted(sizes(again)) == whole
+        assert auditing.audit() == []
+
+    def test_nobody_begins_to_build_with_it_while_a_portion_goes(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = built(smaller(index))
+        move(made.pk, "cancelled", None, "")
+        dropping.end_due()
+        dropping.drop_tables(timedelta(0))
+        delete, begun = portions.delete, []
+
+        def beginning() -> None:
+            begun.append(smaller(index))
+            connection.close()
+
+        builder = threading.Thread(target=beginning)
+
+        def slow(*given: object) -> int:
+            builder.start()
+            builder.join(0.3)
+            assert not begun
+            return delete(*given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(portions, "delete", slow)
+        assert dropping.forget_chunkings() > 0
+        builder.join()
+        assert dropping.forget_chunkings() == 0
+        assert built(begun[0]).state == "validating"
+        assert auditing.audit() == []
 
     def test_a_cancelled_one_leaves_no_chunks(self, index: Index, version: IndexVersion) -> None:
         before = Chunk.objects.count()

@@ -5,20 +5,28 @@ from io import StringIO
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from kb.core.models import AuditEntry, Collection, User
 from kb.core.problems import Problem
-from kb.documents import parsing
+from kb.documents import chunks, parsing
 from kb.documents.actions import add_document
 from kb.documents.models import Chunk, Document
-from kb.indexes import auditing, placing, rechunking, relocating, tasks
+from kb.indexes import auditing, index_commands, placing, rechunking, relocating, tasks
 from kb.indexes.index_actions import create_index, move_collection
-from kb.indexes.models import CollectionMove, EmbeddingJob, Index, IndexVersion, Segment
+from kb.indexes.models import (
+    CollectionLeaving,
+    CollectionMove,
+    EmbeddingJob,
+    Index,
+    IndexVersion,
+    Segment,
+)
 from kb.indexes.version_actions import Wanted, build, promote
 from kb.search.engine import search
 from tests.conftest import ingest, load_here, work_off
 from tests.kb.indexes.rows import table
-from tests.kb.indexes.versions import another_space, built, report
+from tests.kb.indexes.versions import another_space, beside, built, report
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,6 +54,12 @@ def target(version: IndexVersion) -> IndexVersion:
     made = built(build(None, index, Wanted(model=another_space(), chunk_tokens=60)))
     report(made)
     return promote(None, made)
+
+
+def sweep() -> None:
+    """Does what the sweep sends for."""
+    for leaving in CollectionLeaving.objects.filter(begin_after__lte=timezone.now()):
+        tasks.build_leaving_task(leaving.collection_id, leaving.index_id)
 
 
 def arrived(collection: Collection) -> bool:
@@ -119,9 +133,147 @@ def test_a_move_that_is_taken_back_changes_nothing(
     move_collection(None, collection, target.index)
     assert move_collection(None, collection, index) is None
     assert not CollectionMove.objects.exists()
+    assert AuditEntry.objects.filter(verb="give up a move").exists()
     assert placing.index_of(collection.pk) == index.pk
+    sweep()
+    assert not EmbeddingJob.objects.exists()
+    assert not Chunk.objects.filter(chunking=target.chunking_id).exists()
+    assert not Segment.objects.filter(chunking=target.chunking_id).exists()
+    assert auditing.audit() == []
+
+
+def test_a_move_that_is_aimed_elsewhere_leaves_nothing_behind(
+    collection: Collection, document: Document, target: IndexVersion
+) -> None:
+    third = create_index(None, "third")
+    made = built(build(None, third, Wanted(model=another_space(32), chunk_tokens=80)))
+    report(made)
+    promote(None, made)
+    move_collection(None, collection, target.index)
+    tasks.build_move_task(CollectionMove.objects.get().pk)
+    rechunking.cut_for(target, 60)
+    move_collection(None, collection, third)
+    sweep()
+    assert not Chunk.objects.filter(chunking=target.chunking_id).exists()
+    assert arrived(collection)
+    assert placing.index_of(collection.pk) == third.pk
+    assert auditing.audit() == []
+
+
+def test_what_is_left_is_not_forgotten_when_the_broker_is(
+    collection: Collection, document: Document, version: IndexVersion, target: IndexVersion
+) -> None:
+    move_collection(None, collection, target.index)
+    assert arrived(collection)
+    sweep()
+    assert table(version) != {}, "a search may still come there"
+    assert auditing.audit() == []
+    CollectionLeaving.objects.update(begin_after=timezone.now())
+    sweep()
+    assert table(version) == {}
+    assert not CollectionLeaving.objects.exists()
+    assert not Chunk.objects.filter(chunking=version.chunking_id).exists()
+    assert auditing.audit() == []
+
+
+def test_what_was_left_behind_is_found_and_goes(
+    collection: Collection, document: Document, version: IndexVersion, target: IndexVersion
+) -> None:
+    move_collection(None, collection, target.index)
+    assert arrived(collection)
+    CollectionLeaving.objects.all().delete()
+    assert {one.kind for one in auditing.audit()} == {"strays", "leftovers"}
+    assert all(one.repaired for one in auditing.audit(repair=True))
+    assert not Chunk.objects.filter(chunking=version.chunking_id).exists()
+    assert not Segment.objects.filter(chunking=version.chunking_id).exists()
+    assert auditing.audit() == []
+
+
+def test_it_moves_back_while_it_is_left(
+    alice: User, collection: Collection, document: Document, index: Index, target: IndexVersion,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    put_in = [
+        ingest(alice, collection, f"{word}.txt", TEXT.replace("pear", word)) for word in ("fig", "kiwi")
+    ]
+    whole = Chunk.objects.filter(chunking=index.live_version.chunking_id).count()
+    move_collection(None, collection, target.index)
+    assert arrived(collection)
+    monkeypatch.setattr(relocating, "PORTION", 2)
+    while Chunk.objects.filter(chunking=index.live_version.chunking_id).count() == whole:
+        assert not relocating.leave(collection.pk, index.pk)
+    move_collection(None, collection, index)
+    assert relocating.leave(collection.pk, index.pk), "it came back"
+    assert arrived(collection)
+    assert Chunk.objects.filter(chunking=index.live_version.chunking_id).count() == whole
+    assert len(put_in) == 2
     tasks.build_leaving_task(collection.pk, target.index_id)
     assert auditing.audit() == []
+
+
+class TestObstacles:
+    def test_a_chunk_that_cannot_be_embedded_there_is_said_and_tried_again(
+        self, collection: Collection, document: Document, target: IndexVersion
+    ) -> None:
+        move_collection(None, collection, target.index)
+        tasks.build_move_task(CollectionMove.objects.get().pk)
+        rechunking.cut_for(target, 60)
+        EmbeddingJob.objects.filter(pk=EmbeddingJob.objects.first().pk).update(attempts=5, error="too odd")
+        assert not arrived(collection)
+        assert CollectionMove.objects.get().error == "1 chunks could not be embedded: too odd"
+        with pytest.raises(Problem, match="too odd"):
+            index_commands.wait(CollectionMove.objects.get())
+        move_collection(None, collection, target.index)
+        assert CollectionMove.objects.get().error == ""
+        assert arrived(collection)
+
+    def test_what_cannot_be_embedded_where_it_is_keeps_nobody(
+        self, collection: Collection, document: Document, version: IndexVersion, target: IndexVersion
+    ) -> None:
+        move_collection(None, collection, target.index)
+        tasks.build_move_task(CollectionMove.objects.get().pk)
+        rechunking.cut_for(target, 60)
+        chunk = Chunk.objects.filter(chunking=version.chunking_id).first()
+        EmbeddingJob.objects.create(version=version, chunk=chunk, collection=collection, attempts=5)
+        EmbeddingJob.objects.filter(pk=EmbeddingJob.objects.filter(version=target).first().pk).update(
+            attempts=5
+        )
+        assert arrived(collection)
+
+    def test_paused_documents_are_said(
+        self, alice: User, collection: Collection, document: Document, target: IndexVersion
+    ) -> None:
+        move_collection(None, collection, target.index)
+        tasks.build_move_task(CollectionMove.objects.get().pk)
+        rechunking.cut_for(target, 60)
+        EmbeddingJob.objects.update(paused=True)
+        assert not arrived(collection)
+        assert "resume them" in CollectionMove.objects.get().error
+        EmbeddingJob.objects.update(paused=False)
+        assert arrived(collection)
+
+    def test_a_version_that_serves_nobody_is_not_waited_for(
+        self, collection: Collection, document: Document, target: IndexVersion
+    ) -> None:
+        warm = beside(target, "retired", model=another_space(48), dimensions=48)
+        move_collection(None, collection, target.index)
+        EmbeddingJob.objects.filter(version=warm).update(attempts=5)
+        tasks.build_move_task(CollectionMove.objects.get().pk)
+        rechunking.cut_for(target, 60)
+        EmbeddingJob.objects.filter(version=warm).update(attempts=5)
+        assert arrived(collection)
+
+    def test_a_document_that_cannot_be_cut_is_said(
+        self,
+        collection: Collection,
+        document: Document,
+        target: IndexVersion,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        move_collection(None, collection, target.index)
+        monkeypatch.setattr(chunks, "cut", lambda *_: [])
+        assert not arrived(collection)
+        assert CollectionMove.objects.get().error == f"1 documents could not be cut: {rechunking.NO_CHUNK}"
 
 
 def test_what_came_back_is_not_deleted(collection: Collection, document: Document, index: Index) -> None:

@@ -1,10 +1,12 @@
 """What is live never waits for a build, and a build leaves time for searches."""
 
 import pytest
+from django.db import connection
 
 from kb.core.models import Collection
-from kb.indexes.models import IndexVersion
-from kb.indexes.throttling import LONGEST_REST, Throttle, live_work_waits, throttle
+from kb.indexes import throttling
+from kb.indexes.models import CollectionMove, Index, IndexedCollection, IndexVersion
+from kb.indexes.throttling import LONGEST_REST, Throttle, live_work_waits, searched_lately, throttle
 from tests.kb.indexes.rows import chunked
 from tests.kb.indexes.versions import beside
 
@@ -49,6 +51,16 @@ def test_a_rest_is_not_taken_for_work() -> None:
     assert time.rests == pytest.approx([1, 1])
 
 
+def test_while_nobody_searches_it_need_not_rest() -> None:
+    time = Time()
+    searched = [True]
+    asked = Throttle(bool, 0.5, busy=bool, searched=lambda: searched[0], rest=time.rest, clock=time.clock)
+    for searched[0] in (True, True, False, True):
+        asked()
+        time.work(1)
+    assert time.rests == pytest.approx([1, 1])
+
+
 def test_it_gives_way_to_live_work() -> None:
     time = Time()
     asked = Throttle(bool, 0.5, busy=lambda: True, rest=time.rest, clock=time.clock)
@@ -80,6 +92,32 @@ class TestVersions:
         assert asked.share == share
         assert asked()
 
+    def test_a_collection_that_moves_in_rests_like_a_build(
+        self, version: IndexVersion, collection: Collection, other: Collection
+    ) -> None:
+        """It is searched where it was until then."""
+        index = Index.objects.create(name="Home", slug="home")
+        IndexedCollection.objects.create(collection=collection, index=index)
+        CollectionMove.objects.create(collection=collection, index=version.index)
+        chunked(version, collection, ["on its way"])
+        assert throttle(version, bool).share == 0.6
+        chunked(version, other, ["waits to be found"])
+        assert throttle(version, bool).share == 1.0
+
     def test_what_is_live_does_not(self, version: IndexVersion, collection: Collection) -> None:
         chunked(version, collection, ["for what serves"])
         assert not throttle(version, bool)()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_search_is_noticed(version: IndexVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_reset()")
+        assert not searched_lately()
+        cursor.execute(f"SELECT count(*) FROM {version.table}")
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+    assert searched_lately()
+    monkeypatch.setattr(throttling, "NOTES_SCANS", 10**9)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_reset()")
+    assert searched_lately(), "an older database cannot say, and people come first"

@@ -15,22 +15,27 @@ def live(index: Index) -> int:
     return Index.objects.get(pk=index.pk).live_version.number  # type: ignore[union-attr]
 
 
+def now(index: Index) -> Index:
+    return Index.objects.get(pk=index.pk)
+
+
 def test_there_and_back_again(version: IndexVersion, index: Index, admin: User) -> None:
     second = beside(version, "canary")
     promote(admin, second, "better")
     assert live(index) == 2
-    assert rollback(admin, index, "worse").number == 1
+    assert rollback(admin, now(index), "worse").number == 1
     assert (live(index), state_of(second)) == (1, "retired")
 
 
 def test_going_back_goes_further_each_time(version: IndexVersion, index: Index) -> None:
     second, third = beside(version, "canary"), beside(version, "shadow")
     promote(None, second)
+    report(third)
     promote(None, third)
-    assert rollback(None, index).number == 2
-    assert rollback(None, index).number == 1
+    assert rollback(None, now(index)).number == 2
+    assert rollback(None, now(index)).number == 1
     with pytest.raises(Problem) as refused:
-        rollback(None, index)
+        rollback(None, now(index))
     assert (refused.value.code, refused.value.status) == ("nothing_to_go_back_to", 409)
     assert promote(None, third).number == 3, "what was taken back is still warm, and can be named"
 
@@ -42,8 +47,23 @@ def test_what_is_dropped_cannot_be_gone_back_to(version: IndexVersion, index: In
     retire(None, version, "no room")
     assert state_of(version) == "dropped"
     with pytest.raises(Problem):
-        rollback(None, index)
+        rollback(None, now(index))
     assert live(index) == 2
+
+
+def test_of_two_who_go_back_at_once_one_does(version: IndexVersion, index: Index) -> None:
+    second, third = beside(version, "canary"), beside(version, "shadow")
+    promote(None, second)
+    report(third)
+    promote(None, third)
+    mine, theirs = now(index), now(index)
+    assert rollback(None, mine).number == 2
+    with pytest.raises(Problem) as refused:
+        rollback(None, theirs)
+    assert (refused.value.code, refused.value.status) == ("moved", 409)
+    with pytest.raises(Problem):
+        rollback(None, now(index), serving=3)
+    assert rollback(None, theirs, serving=2).number == 1
 
 
 @pytest.mark.parametrize("state", ["building", "validating", "shadow", "canary", "failed", "paused"])

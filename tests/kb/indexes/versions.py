@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from kb.indexes import building, embedding, embedding_table, rechunking
 from kb.indexes.building import Step
-from kb.indexes.models import EmbeddingModel, IndexVersion, ValidationReport
+from kb.indexes.models import EmbeddingModel, Index, IndexVersion, ValidationReport
 
 
 def beside(live: IndexVersion, state: str = "building", **changes: object) -> IndexVersion:
@@ -16,11 +16,17 @@ def beside(live: IndexVersion, state: str = "building", **changes: object) -> In
     number = IndexVersion.objects.filter(index=live.index_id).count() + 1
     made = IndexVersion.objects.create(index=live.index, number=number, state=state, **given)
     embedding_table.create(made)
+    if state in {"shadow", "canary"}:
+        report(made)
     return made
 
 
 def report(version: IndexVersion, verdict: str = "pass", **changes: object) -> ValidationReport:
-    return ValidationReport.objects.create(version=version, verdict=verdict, **changes)
+    """One beside what serves now, unless `changes` say otherwise."""
+    serving = Index.objects.get(pk=version.index_id).live_version
+    return ValidationReport.objects.create(
+        version=version, verdict=verdict, **{"against": serving, **changes}
+    )
 
 
 def state_of(version: IndexVersion) -> str:

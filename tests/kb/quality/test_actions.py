@@ -14,7 +14,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def reported(version: IndexVersion, verdict: str) -> ValidationReport:
-    return ValidationReport.objects.create(version=version, verdict=verdict, reasons=["because"])
+    return ValidationReport.objects.create(
+        version=version, verdict=verdict, reasons=["because"], against=version.index.live_version
+    )
 
 
 def test_a_failed_report_is_overridden_with_a_reason(admin: User, index: Index) -> None:

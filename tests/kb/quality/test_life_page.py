@@ -131,6 +131,18 @@ def test_a_failed_report_is_overridden_with_a_reason(
     assert "promote" in buttons(site, version)
 
 
+@pytest.mark.parametrize("state", [State.SHADOW, State.CANARY])
+def test_a_report_that_fails_later_is_overridden_where_the_version_is(
+    site: Client, version: IndexVersion, state: str
+) -> None:
+    validate(None, version)
+    lifecycle.move(version.pk, state, None, "go")
+    assert "override" not in buttons(site, version)
+    ValidationReport.objects.create(version=version, verdict="fail", figures={"checks": []})
+    assert "override" in buttons(site, version)
+    assert "promote" not in buttons(site, version)
+
+
 def test_a_canary_is_taken_back_with_one_click(site: Client, version: IndexVersion) -> None:
     validate(None, version)
     lifecycle.move(version.pk, State.CANARY, None, "go", canary_percent=25)

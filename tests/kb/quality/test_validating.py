@@ -57,7 +57,7 @@ def test_a_sound_version_passes_with_its_figures(admin: User, index: Index, ques
     figures = report.figures
     assert figures["rows"] == [
         {"collection": questions.index.pk and Collection.objects.get().pk, "chunks": 8, "right": 8,
-         "waiting": 0, "lost": 0, "strays": 0}
+         "waiting": 0, "lost": 0, "strays": 0, "uncut": 0}
     ]  # fmt: skip
     assert figures["vectors"]["count"] == 8
     assert figures["recall@10"] == 1

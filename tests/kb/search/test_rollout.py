@@ -24,7 +24,7 @@ HEALTHY: dict[str, Any] = {"stages": {"embed": 5.0, "total": 20.0}, "results": 8
 @pytest.fixture
 def canary(admin: User, index: Index) -> IndexVersion:
     version = candidate(index)
-    ValidationReport.objects.create(version=version, verdict="pass")
+    ValidationReport.objects.create(version=version, verdict="pass", against=index.live_version)
     lifecycle.move(version.pk, State.CANARY, admin, "go", canary_percent=5)
     IndexTransition.objects.update(at=timezone.now() - timedelta(hours=30))
     return IndexVersion.objects.select_related("index__live_version").get(pk=version.pk)
@@ -80,6 +80,16 @@ def test_a_healthy_canary_steps_up(canary: IndexVersion) -> None:
     assert "Healthy" in last.reason
     steer_canaries_task()
     assert now(canary) == (State.CANARY, 25), "a new step begins from nothing"
+
+
+def test_a_canary_whose_last_report_fails_is_not_given_more(canary: IndexVersion) -> None:
+    asked(canary, 120)
+    asked(live(canary), 120)
+    ValidationReport.objects.create(version=canary, verdict="fail", against=live(canary))
+    decision = steer(canary)
+    assert (decision.action, decision.percent) == ("wait", 5)
+    assert "validate it" in decision.reasons[0]
+    assert now(canary) == (State.CANARY, 5)
 
 
 def test_a_canary_waits_for_enough_queries(canary: IndexVersion) -> None:

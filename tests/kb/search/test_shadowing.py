@@ -19,6 +19,7 @@ from kb.search.engine import Results, search
 from kb.search.models import Query, ShadowComparison
 from kb.search.shadowing import MOST_WAITING, NICENESS, per, took
 from kb.search.tasks import steer_canaries_task
+from retrieval.embedders import EmbeddingError
 from retrieval.ranking import unranked
 from tests.conftest import ingest
 from tests.kb.candidates import State, candidate
@@ -54,6 +55,23 @@ def test_a_query_is_compared_beside(alice: User, index: Index, papers: Collectio
     assert found.score_shift is not None
     assert (found.error, found.by_document) == ("", False)
     assert min(found.live_ms, found.candidate_ms) > 0
+
+
+def test_what_cannot_be_compared_is_not(
+    alice: User, index: Index, papers: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate(index, State.SHADOW, shadow_share=1.0)
+    asked(alice, "type:txt")
+    asked(alice, "tag:none")
+    assert not ShadowComparison.objects.exists(), "no words, no ranking"
+
+    class Broken:
+        def embed(self, *_: object) -> None:
+            raise EmbeddingError("no weights")
+
+    monkeypatch.setattr(providers, "embedder", lambda _: Broken())
+    assert asked(alice, "bread and flour").degraded
+    assert not ShadowComparison.objects.exists(), "the live side lost an arm"
 
 
 def test_a_share_of_the_queries_is_compared(alice: User, index: Index, papers: Collection) -> None:

@@ -69,6 +69,21 @@ def test_what_may_serve_next_is_loaded_once_and_the_live_one_first(index, monkey
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_could_not_be_loaded_is_tried_again(index, monkeypatch) -> None:
+    def broken(model: EmbeddingModel):
+        raise EmbeddingError("no weights")
+
+    warmed: set[int] = set()
+    with monkeypatch.context() as patched:
+        patched.setattr(providers, "embedder", broken)
+        assert not look(warmed)
+    assert warmed == set()
+    monkeypatch.setattr(providers, "embedder", lambda model: Counting())
+    assert look(warmed)
+    assert warmed == {index.live_version_id}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_database_that_is_away_is_asked_again(index, monkeypatch, caplog) -> None:
     def away(**_: object) -> None:
         raise OperationalError("the database is starting up")
