@@ -37,9 +37,8 @@ WORK = {
         "warming",
     },
     "quality": {
-        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",
-        "shadow_report",
-        "soundness", "timeline", "tuning", "validating", "vector_cache",
+        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "requested", "scoring",
+        "scratch", "shadow_report", "soundness", "timeline", "tuning", "validating", "vector_cache",
     },
 }  # fmt: skip
 LAYERS = [

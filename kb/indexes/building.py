@@ -193,9 +193,9 @@ def phase(version: IndexVersion) -> Phase:
 
 
 @contextmanager
-def alone(version_id: int) -> Iterator[bool]:
-    """Whether this process alone builds the version; another one's end, or its connection's, lets it go."""
-    key = f"build:{version_id}"
+def alone(version_id: int, work: str = "build") -> Iterator[bool]:
+    """Whether this process alone does this work on the version; another one's end, or its connection's, lets it go."""
+    key = f"{work}:{version_id}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
         (mine,) = cursor.fetchone()

@@ -20,6 +20,7 @@ from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationRe
 from kb.quality import shadow_report
 from kb.quality.admin.pictures import chart, intervals, rails
 from kb.quality.admin.steps import STEPS, Step, offered
+from kb.quality.models import ValidationRequest
 from kb.quality.shadow_report import Summary
 from kb.quality.timeline import ENDED, WINDOWS, Timeline, stays, timeline
 from kb.search import rollout
@@ -33,7 +34,7 @@ MOST_REPORTS = 10
 @dataclass(frozen=True)
 class Card:
     """A version as it is now. `phase` of one that is not built, `left` what its build still takes, `canary` and
-    `shadow` where it is in that state."""
+    `shadow` where it is in that state; `measuring`: a report was asked for and is not there yet."""
 
     version: IndexVersion
     colour: str
@@ -43,6 +44,7 @@ class Card:
     left: Estimate | None = None
     canary: rollout.Step | None = None
     shadow: Summary | None = None
+    measuring: bool = False
 
     @property
     def percent(self) -> int:
@@ -66,7 +68,9 @@ class Shelf:
     @property
     def moving(self) -> bool:
         """Whether the page changes by itself: it is read again then."""
-        return any(card.version.state in {State.BUILDING, State.VALIDATING} for card in self.cards)
+        return any(
+            card.measuring or card.version.state in {State.BUILDING, State.VALIDATING} for card in self.cards
+        )
 
 
 def versions() -> "QuerySet[IndexVersion]":
@@ -100,6 +104,7 @@ def card(version: IndexVersion, acting: bool) -> Card:
         estimate(version) if version.state == State.BUILDING else None,
         rollout.measured(version) if version.state == State.CANARY else None,
         shadow_report.summary(version) if version.state == State.SHADOW else None,
+        ValidationRequest.objects.filter(version=version).exists(),
     )
 
 
