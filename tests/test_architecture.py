@@ -29,7 +29,7 @@ WORK = {
         "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
         "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
         "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
-        "relocating", "reposting", "settling", "throttling",
+        "relocating", "reposting", "settling", "throttling", "watching",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",

@@ -15,11 +15,12 @@ from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.indexes import auditing, building, embedding, embedding_table, rechunking, version_actions
 from kb.indexes.building import Step
-from kb.indexes.estimates import Estimate, estimate
+from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import legal_moves
 from kb.indexes.models import IndexVersion
 from kb.indexes.naming import index_named, model_named, named
 from kb.indexes.version_actions import Wanted
+from kb.indexes.watching import look
 
 Options: TypeAlias = Mapping[str, Any]
 Say: TypeAlias = Callable[[Any, str], None]
@@ -28,7 +29,6 @@ State = IndexVersion.State
 LOOK_SECONDS = 0.5
 REST_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0  # so long no worker may be seen
-LEFT = (State.BUILDING, State.PAUSED, State.FAILED)  # of these is said what they still take
 
 
 def add(subparsers: Any) -> None:
@@ -186,13 +186,13 @@ def wait(version: IndexVersion) -> None:
 
 
 def bar_of(version: IndexVersion) -> "tqdm[Any]":
-    total = building.phase(version).total
+    total = look(version).phase.total
     return tqdm(total=total, desc=str(version), unit="chunk", file=sys.stderr, disable=None)
 
 
 def show(bar: "tqdm[Any]", version: IndexVersion) -> None:
     if not bar.disable:
-        bar.update(building.phase(version).done - bar.n)
+        bar.update(look(version).phase.done - bar.n)
 
 
 def costs(found: Estimate) -> dict[str, Any]:
@@ -216,7 +216,8 @@ def cost_line(row: Mapping[str, Any]) -> str:
 
 def told(version: IndexVersion) -> dict[str, Any]:
     """A version for programs."""
-    phase = building.phase(version)
+    sight = look(version)
+    phase, left = sight.phase, sight.left
     return {
         "version": f"{version.index.slug}/{version.number}",
         "state": version.state,
@@ -234,7 +235,7 @@ def told(version: IndexVersion) -> dict[str, Any]:
         "derived_from": str(version.derived_from) if version.derived_from else None,
         "canary_percent": version.canary_percent,
         "drop_after": version.drop_after,
-        "left": costs(estimate(version)) if version.state in LEFT else None,
+        "left": costs(left) if left else None,
         "error": version.error,
         "moves": legal_moves(version),
     }

@@ -6,11 +6,12 @@ from typing import Literal
 from ninja import Schema
 from pydantic import Field
 
-from kb.indexes.building import Phase, phase
-from kb.indexes.estimates import Estimate, estimate
+from kb.indexes.building import Phase
+from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import legal_moves
 from kb.indexes.models import EmbeddingModel, IndexTransition, IndexVersion, ValidationReport
 from kb.indexes.schemas import VersionOut
+from kb.indexes.watching import look
 
 Action = Literal["pause", "resume", "cancel", "promote", "retire"]
 
@@ -93,7 +94,7 @@ class VersionDetailOut(VersionOut):
     drop_after: datetime | None
     error: str
     phase: PhaseOut
-    left: EstimateOut
+    left: EstimateOut | None = Field(description="What its build still takes; null where it is over.")
     moves: list[str] = Field(description="The states that it may go to now.")
     report: ReportOut | None = Field(description="The last validation.")
     transitions: list[TransitionOut] = Field(description="Oldest first.")
@@ -112,11 +113,11 @@ class VersionDetailOut(VersionOut):
 
     @staticmethod
     def resolve_phase(version: IndexVersion) -> Phase:
-        return phase(version)
+        return look(version).phase
 
     @staticmethod
-    def resolve_left(version: IndexVersion) -> Estimate:
-        return estimate(version)
+    def resolve_left(version: IndexVersion) -> Estimate | None:
+        return look(version).left
 
     @staticmethod
     def resolve_moves(version: IndexVersion) -> list[str]:

@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from kb.core.admin.base import person
 from kb.core.problems import Problem
-from kb.indexes import building
 from kb.indexes.admin.versions import STATE_COLOURS, IndexVersionAdmin
 from kb.indexes.building import Phase
-from kb.indexes.estimates import Estimate, estimate
+from kb.indexes.estimates import Estimate
 from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationReport
+from kb.indexes.watching import LEFT, look
 from kb.quality import shadow_report
 from kb.quality.admin.pictures import chart, intervals, rails
 from kb.quality.admin.steps import STEPS, Step, offered
@@ -27,7 +27,6 @@ from kb.search import rollout
 from kb.search.models import ShadowComparison
 
 State = IndexVersion.State
-UNBUILT = (State.BUILDING, State.PAUSED, State.FAILED)
 MOST_REPORTS = 10
 
 
@@ -95,13 +94,14 @@ def shelf(index: Index, window: str, acting: bool) -> Shelf:
 
 def card(version: IndexVersion, acting: bool) -> Card:
     """`acting` says whether the person may do anything here."""
+    sight = look(version) if version.state in LEFT else None
     return Card(
         version,
         STATE_COLOURS.get(version.state, "default"),
         offered(version) if acting else [],
         next(iter(version.reports.all()), None),
-        building.phase(version) if version.state in UNBUILT else None,
-        estimate(version) if version.state == State.BUILDING else None,
+        sight.phase if sight else None,
+        sight.left if sight and version.state == State.BUILDING else None,
         rollout.measured(version) if version.state == State.CANARY else None,
         shadow_report.summary(version) if version.state == State.SHADOW else None,
         ValidationRequest.objects.filter(version=version).exists(),

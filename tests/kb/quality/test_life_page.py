@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from kb.core.models import AuditEntry, Collection, Heartbeat, User
 from kb.documents.models import Chunk
-from kb.indexes import lifecycle
-from kb.indexes.models import Index, IndexVersion, ValidationReport
+from kb.indexes import lifecycle, watching
+from kb.indexes.models import EmbeddingJob, Index, IndexVersion, ValidationReport
 from kb.quality.admin.pictures import chart, intervals, rails
 from kb.quality.shadow_report import Moment
 from kb.quality.validating import validate
@@ -256,4 +256,9 @@ def test_a_build_says_how_far_it_is_and_what_it_still_takes(site: Client, versio
     assert "The time left is not known yet" in page
     assert 'hx-trigger="every 5s"' in page, "the page follows a build"
     Heartbeat.objects.create(worker="embed@here", queue="embed", pid=1, rate=50.0, at=timezone.now())
+    chunk, until = Chunk.objects.get(), timezone.now() + EmbeddingJob.LEASE
+    EmbeddingJob.objects.create(
+        version=version, chunk=chunk, collection_id=chunk.collection_id, lease_until=until
+    )
+    watching._seen.clear()
     assert "left, at 30 chunks a second" in site.get(LIFE).content.decode()
