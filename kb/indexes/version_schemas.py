@@ -1,6 +1,7 @@
 """What the API takes and gives about the life of index versions."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from ninja import Schema
@@ -158,3 +159,57 @@ class ModelOut(Schema):
 
 class ModelsOut(Schema):
     items: list[ModelOut]
+
+
+class ModelIn(Schema):
+    """What is said of a model; the rest it says itself. Prompts that are left out are the model's own."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=200,
+        description="A directory, a name on the Hub, or what the endpoint calls it.",
+    )
+    base_url: str = Field("", max_length=200, description="Of an OpenAI-compatible endpoint.")
+    revision: str = Field("", max_length=100)
+    dimensions: int | None = Field(None, ge=1, description="That the endpoint is asked for.")
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_tokens: int | None = Field(None, ge=1, description="That it reads, where it does not say so.")
+    price_per_million_tokens: Decimal | None = Field(None, ge=0, lt=10**6)
+    licence: str = Field("", max_length=100)
+    matryoshka: list[int] = Field(
+        default_factory=list, description="The numbers of its first dimensions that stand alone."
+    )
+    training_set_sha256: str = Field("", max_length=64)
+
+
+class ModelNamedIn(Schema):
+    name: str
+
+
+class TrialOut(Schema):
+    """What a model did with two texts."""
+
+    ok: bool
+    dimensions: int
+    seconds: float = Field(description="For a text.")
+    cosine: float = Field(description="How near the two are.")
+    problems: list[str]
+
+
+class IndexIn(Schema):
+    slug: str = Field(max_length=50, description="Letters, digits and hyphens.")
+    name: str = Field("", max_length=100)
+
+
+class MoveIn(Schema):
+    index: str = Field(description="The short name of the index.")
+
+
+class MoveOut(Schema):
+    """A collection on its way into an index, or there."""
+
+    collection: str
+    index: str
+    there: bool
+    since: datetime | None
