@@ -438,7 +438,7 @@ def made_up(folder: Path, chunks: int) -> dict[str, Any]:
 
 
 def real(folder: Path, chunks: int) -> dict[str, Any]:
-    from tests.retrieval.embedders.variants import principal
+    from retrieval.embedders.principal import principal
 
     dataset = read_beir(shared_data() / "scifact")
     judged = {document for found in dataset.judgements.values() for document in found}
