@@ -1,6 +1,7 @@
 """The pages of versions' lives: what they show in each state, exactly the legal buttons, and who may press them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -245,6 +246,9 @@ def test_a_chart_has_a_point_for_each_moment() -> None:
     assert made is not None
     assert '"data": [0.25, 0.25]' in made["data"]
     assert "1 Jan 01:00" in made["data"]
+    shifted = chart([*moments, replace(moments[0], score_shift=-0.12)], "score_shift")
+    assert shifted is not None
+    assert '"data": [null, null, -0.12]' in shifted["data"], "a gap where nothing was found in common"
 
 
 def test_a_build_says_how_far_it_is_and_what_it_still_takes(site: Client, version: IndexVersion) -> None:
