@@ -55,7 +55,9 @@ def test_the_life_of_a_version_by_its_buttons(page: Page, stocked: None) -> None
     in_state(page, name[0], "Validating")
 
     card(page, name[0]).get_by_role("button", name="Validate").click()
-    expect(card(page, name[0])).to_contain_text(re.compile("rows.*vectors.*recall", re.DOTALL), timeout=120_000)
+    expect(card(page, name[0])).to_contain_text(
+        re.compile("rows.*vectors.*recall", re.DOTALL), timeout=120_000
+    )
     card(page, name[0]).get_by_role("link", name=name[0]).click()
     expect(page.get_by_role("heading", name=re.compile("^Report of"))).to_be_visible()
     assert fits(page)

@@ -1,6 +1,7 @@
 """The life of a version from the command line."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_the_end_of_a_version_is_waited_for_until_its_table_is_gone(
     def end(_: float) -> None:
         looked.append(embedding_table.exists(made))
         dropping.end_due()
-        dropping.drop_tables()
+        dropping.drop_tables(timedelta(0))
 
     monkeypatch.setattr(commands.time, "sleep", end)
     for command, state in (("cancel", "building"), ("retire", "retired")):
