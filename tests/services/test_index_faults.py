@@ -388,6 +388,7 @@ def test_a_collection_moves_to_another_index_during_the_build(
     [(key,)] = site.sql("SELECT id FROM core_collection WHERE slug = 'moving'")
     left = f"SELECT count(*) FROM {table(site, number)} WHERE collection_id = %s"
     until(lambda: site.sql(left, key) == [(0,)], "what is left of it to go", LONG)
+    until(program.answers, "connections after the database was killed", LONG)
     assert "archive" in program.version()
     assert site.manage("search", "elsewhere", "--collection", "moving")["passages"]
     until(lambda: site.manage("index", "audit")["ok"], "a clean audit", LONG, every=5)
