@@ -71,7 +71,7 @@ test: install-test chromium  ## run the tests, but for the slow ones
 test-all: install-test chromium  ## run all tests
 	$(VENV_PYTHON) -m pytest $(SHARED)
 
-test-faults: install-test  ## kill, empty and fill up what ingestion rests on, a line for each fault
+test-faults: install-test  ## kill, empty and fill up what ingestion and index versions rest on, a line for each fault
 	$(VENV_PYTHON) -m pytest -v --no-header tests/services
 
 check: export KB_HOME = var/check

@@ -228,6 +228,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "sweep-validations": {
+        "task": "kb.quality.tasks.sweep_validations_task",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "steer-canaries": {
         "task": "kb.search.tasks.steer_canaries_task",
         "schedule": 60.0,

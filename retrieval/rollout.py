@@ -22,7 +22,8 @@ class Side:
 
     `degraded` queries lost an arm, `empty` ones found nothing. `latencies` are in milliseconds. Of the `asked`
     questions `unanswered` were declined or failed. Of `answers` with footnotes `opened` had one followed; of
-    `judged` ones `unhelpful` were called so by their readers.
+    `judged` ones `unhelpful` were called so by their readers. Of `clicked` searches a result was opened: programs open
+    none, so that no guardrail goes by it.
     """
 
     queries: int = 0
@@ -35,6 +36,7 @@ class Side:
     opened: int = 0
     judged: int = 0
     unhelpful: int = 0
+    clicked: int = 0
 
 
 @dataclass(frozen=True)

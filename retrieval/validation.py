@@ -71,8 +71,9 @@ class Measured:
     """All that is known of a version. `recall` is that of its graph against comparing all, in 0..1.
 
     `compared` is None where no question was judged; `overlap` is how much of the first ten results both
-    versions share then. None: not measured, since there is nothing to measure it with. `alone`: nothing is
-    live that it could be compared with.
+    versions share then. None: not measured, since there is nothing to measure it with. `lost_arms`: searches
+    of the candidate, and of the live version, that one arm answered because the other failed. `alone`: nothing
+    is live that it could be compared with.
     """
 
     rows: Sequence[Rows]
@@ -82,6 +83,7 @@ class Measured:
     overlap: float | None = None
     candidate_ms: Sequence[float] = ()
     live_ms: Sequence[float] = ()
+    lost_arms: tuple[int, int] = (0, 0)
     alone: bool = False
 
 
@@ -97,7 +99,7 @@ class Check:
 def checks(measured: Measured, limits: Limits | None = None) -> tuple[Check, ...]:
     """A version may serve if all of them passed."""
     limits = limits or Limits()
-    each: tuple[Callable[[Measured, Limits], Check], ...] = (rows, vectors, recall, quality, speed)
+    each: tuple[Callable[[Measured, Limits], Check], ...] = (rows, vectors, recall, arms, quality, speed)
     return tuple(check(measured, limits) for check in each)
 
 
@@ -136,6 +138,14 @@ def recall(measured: Measured, limits: Limits) -> Check:
         f"The graph finds {measured.recall:.1%} of the ten nearest; at least {limits.recall:.0%} are wanted."
     )
     return Check("recall", measured.recall >= limits.recall, said)
+
+
+def arms(measured: Measured, limits: Limits) -> Check:  # noqa: ARG001 (asked as the others are)
+    """By words alone any version looks like the live one."""
+    lost, live = measured.lost_arms
+    said = f"{lost:,} searches lost an arm" if lost else "No search lost an arm"
+    beside = f", with the live version {live:,}" if live else ""
+    return Check("arms", not lost, f"{said}{beside}.")
 
 
 def quality(measured: Measured, limits: Limits) -> Check:

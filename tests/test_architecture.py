@@ -29,7 +29,7 @@ WORK = {
         "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
         "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
         "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
-        "portions", "relocating", "reposting", "settling", "spaces", "throttling",
+        "portions", "relocating", "reposting", "settling", "spaces", "throttling", "watching",
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",
@@ -37,9 +37,8 @@ WORK = {
         "warming",
     },
     "quality": {
-        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "scoring", "scratch",
-        "shadow_report",
-        "soundness", "timeline", "tuning", "validating", "vector_cache",
+        "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "requested", "scoring",
+        "scratch", "shadow_report", "soundness", "timeline", "tuning", "validating", "vector_cache",
     },
 }  # fmt: skip
 LAYERS = [

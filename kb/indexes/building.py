@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 State = IndexVersion.State
 STEP_SECONDS = 60.0  # so soon a pause is noticed
 MOST_TOLD = 300  # characters of an error
+MOST_INDEX_TRIES = 5
+# Classes of PostgreSQL's errors: connection, transaction rollback, operator intervention; and two that name one.
+PASSING = ("08", "40", "57", "53300", "55P03")
 
 
 class Step(enum.Enum):
@@ -122,8 +125,8 @@ def finished(version: IndexVersion) -> Step:
     try:
         graph.ensure(version, rows)
     except psycopg.Error as error:
-        logger.warning("The index of %s is not there yet, and is tried again: %s", version, error)
-        return Step.OVER  # a sweep tries again: the database may be starting
+        unindexed(version, error)
+        return Step.OVER
     if embedding_queue.enqueue_missing(version):
         return Step.EMBED
     if rechunking.needed(version) and not complete(version):
@@ -154,6 +157,24 @@ def own_failures(version: IndexVersion) -> "QuerySet[EmbeddingJob]":
         attempts__gte=EmbeddingJob.MOST_ATTEMPTS,
     )
     return given_up.exclude(Exists(live)).order_by("pk")
+
+
+def unindexed(version: IndexVersion, error: psycopg.Error) -> None:
+    """Notes that the index could not be built. A sweep tries again where the database went away; not for ever, since
+    it may have gone because of that."""
+    logger.warning("The index of %s is not there yet: %s", version, error)
+    tries = version.index_tries + 1
+    why = f"Its index could not be built: {str(error).strip()[:MOST_TOLD]}"
+    if passing(error) and tries < MOST_INDEX_TRIES:
+        building = IndexVersion.objects.filter(pk=version.pk, state=State.BUILDING)
+        building.update(index_tries=tries, error=f"{why} It is tried again.")
+    else:
+        fail(version, why)
+
+
+def passing(error: psycopg.Error) -> bool:
+    """Whether the same may succeed next time: the connection was lost or refused, or somebody cut it short."""
+    return error.sqlstate is None or error.sqlstate.startswith(PASSING)
 
 
 def fail(version: IndexVersion, reason: str) -> None:
@@ -197,9 +218,9 @@ def phase(version: IndexVersion) -> Phase:
 
 
 @contextmanager
-def alone(version_id: int) -> Iterator[bool]:
-    """Whether this process alone builds the version; another one's end, or its connection's, lets it go."""
-    key = f"build:{version_id}"
+def alone(version_id: int, work: str = "build") -> Iterator[bool]:
+    """Whether this process alone does this work on the version; another one's end, or its connection's, lets it go."""
+    key = f"{work}:{version_id}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
         (mine,) = cursor.fetchone()

@@ -3,7 +3,7 @@
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -15,11 +15,12 @@ from kb.core.people import acting
 from kb.core.problems import Problem
 from kb.indexes import auditing, building, embedding, embedding_table, rechunking, spaces, version_actions
 from kb.indexes.building import Step
-from kb.indexes.estimates import Estimate, estimate
+from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import legal_moves
-from kb.indexes.models import IndexVersion
+from kb.indexes.models import EmbeddingJob, IndexVersion
 from kb.indexes.naming import index_named, model_named, named
 from kb.indexes.version_actions import Wanted
+from kb.indexes.watching import look
 
 Options: TypeAlias = Mapping[str, Any]
 Say: TypeAlias = Callable[[Any, str], None]
@@ -28,7 +29,6 @@ State = IndexVersion.State
 LOOK_SECONDS = 0.5
 REST_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0  # so long no worker may be seen
-LEFT = (State.BUILDING, State.PAUSED, State.FAILED)  # of these is said what they still take
 
 
 def add(subparsers: Any) -> None:
@@ -38,19 +38,26 @@ def add(subparsers: Any) -> None:
     making = subparsers.add_parser("build", help="begin a new version beside the one that serves")
     add_wanted(making)
     making.set_defaults(run=build)
-    for name, action, text in (
-        ("pause", version_actions.pause, "stop a build where it is"),
-        ("resume", version_actions.resume, "go on with a paused build, or take up a failed one"),
-        ("cancel", version_actions.cancel, "give a version up; its table goes"),
-        ("promote", version_actions.promote, "have a validated version serve everybody"),
-        ("retire", version_actions.retire, "drop a retired version before its soak time is over"),
+    for name, action, text, waiting in (
+        ("pause", version_actions.pause, "stop a build where it is", None),
+        ("resume", version_actions.resume, "go on with a paused build, or take up a failed one", wait),
+        ("cancel", version_actions.cancel, "give a version up; its table goes", wait_until_gone),
+        ("promote", version_actions.promote, "have a validated version serve everybody", wait_for_jobs),
+        (
+            "retire",
+            version_actions.retire,
+            "drop a retired version before its soak time is over",
+            wait_until_gone,
+        ),
     ):
         parser = subparsers.add_parser(name, help=text)
         parser.add_argument("version", help="2, or papers/2 for version 2 of the index papers")
         add_reason(parser)
         if name == "resume":
             add_waiting(parser)
-        parser.set_defaults(run=acted(action))
+        elif waiting is not None:
+            parser.add_argument("--wait", action="store_true", help=UNTIL[waiting])
+        parser.set_defaults(run=acted(action, waiting or wait))
     back = subparsers.add_parser("rollback", help="have the version before serve again")
     back.add_argument("--index", metavar="SLUG", help="default: the default index")
     back.add_argument(
@@ -91,7 +98,7 @@ def add_reason(parser: ArgumentParser) -> None:
 
 
 def add_waiting(parser: ArgumentParser) -> None:
-    parser.add_argument("--wait", action="store_true", help="until it is built; exit status 1 if it fails")
+    parser.add_argument("--wait", action="store_true", help=UNTIL[wait])
     parser.add_argument("--here", action="store_true", help="build in this process, without workers")
 
 
@@ -121,10 +128,12 @@ def build(options: Options, say: Say) -> None:
     ended(version, options, say)
 
 
-def acted(action: Callable[..., IndexVersion]) -> Callable[[Options, Say], None]:
+def acted(
+    action: Callable[..., IndexVersion], waiting: Callable[[IndexVersion], None]
+) -> Callable[[Options, Say], None]:
     def run(options: Options, say: Say) -> None:
         version = action(acting(options["username"]), named(options["version"]), options["reason"])
-        ended(version, options, say)
+        ended(version, options, say, waiting)
 
     return run
 
@@ -151,12 +160,17 @@ def audit(options: Options, say: Say) -> None:
         sys.exit(1)
 
 
-def ended(version: IndexVersion, options: Options, say: Say) -> None:
+def ended(
+    version: IndexVersion,
+    options: Options,
+    say: Say,
+    waiting: Callable[[IndexVersion], None] | None = None,
+) -> None:
     """Says what became of it, after the work where that was asked for."""
     if options.get("here"):
         build_here(version)
     elif options.get("wait"):
-        wait(version)
+        (waiting or wait)(version)
     version = IndexVersion.objects.select_related("index", "model", "derived_from__index").get(pk=version.pk)
     row = told(version)
     say(row, line(row))
@@ -178,28 +192,57 @@ def build_here(version: IndexVersion) -> None:
 
 def wait(version: IndexVersion) -> None:
     """Until the build is over; Problem where no worker shows itself."""
-    seen = time.monotonic()
     with bar_of(version) as bar:
-        while IndexVersion.objects.filter(pk=version.pk, state=State.BUILDING).exists():
+        for _ in looks("embed", ", or build with --here"):
             show(bar, version)
-            if workers_alive("embed"):
-                seen = time.monotonic()
-            elif time.monotonic() - seen > PATIENCE_SECONDS:
-                raise Problem(
-                    "no_worker", "No worker is running: start one with `manage.py up`, or build with --here."
-                )
-            time.sleep(LOOK_SECONDS)
-        show(bar, version)
+            if not IndexVersion.objects.filter(pk=version.pk, state=State.BUILDING).exists():
+                return
+
+
+def wait_until_gone(version: IndexVersion) -> None:
+    """Until its table is seen to be gone."""
+    for _ in looks("parse"):
+        if not embedding_table.exists(version):
+            return
+
+
+def wait_for_jobs(version: IndexVersion) -> None:
+    """Until what came last has its vectors, too; what people hold back and what was given up is not waited for."""
+    waiting = EmbeddingJob.objects.filter(
+        version=version, paused=False, attempts__lt=EmbeddingJob.MOST_ATTEMPTS
+    )
+    for _ in looks("embed"):
+        if not waiting.exists():
+            return
+
+
+UNTIL = {
+    wait: "until it is built; exit status 1 if it fails",
+    wait_until_gone: "until its table is gone",
+    wait_for_jobs: "until all that came last has its vectors in it",
+}
+
+
+def looks(queue: str, otherwise: str = "") -> Iterator[None]:
+    """Now and then, for ever; Problem where no worker of the queue shows itself for a while."""
+    seen = time.monotonic()
+    while True:
+        yield
+        if workers_alive(queue):
+            seen = time.monotonic()
+        elif time.monotonic() - seen > PATIENCE_SECONDS:
+            raise Problem("no_worker", f"No worker is running: start one with `manage.py up`{otherwise}.")
+        time.sleep(LOOK_SECONDS)
 
 
 def bar_of(version: IndexVersion) -> "tqdm[Any]":
-    total = building.phase(version).total
+    total = look(version).phase.total
     return tqdm(total=total, desc=str(version), unit="chunk", file=sys.stderr, disable=None)
 
 
 def show(bar: "tqdm[Any]", version: IndexVersion) -> None:
     if not bar.disable:
-        bar.update(building.phase(version).done - bar.n)
+        bar.update(look(version).phase.done - bar.n)
 
 
 def costs(found: Estimate) -> dict[str, Any]:
@@ -223,7 +266,8 @@ def cost_line(row: Mapping[str, Any]) -> str:
 
 def told(version: IndexVersion) -> dict[str, Any]:
     """A version for programs."""
-    phase = building.phase(version)
+    sight = look(version)
+    phase, left = sight.phase, sight.left
     return {
         "version": f"{version.index.slug}/{version.number}",
         "state": version.state,
@@ -241,7 +285,7 @@ def told(version: IndexVersion) -> dict[str, Any]:
         "derived_from": str(version.derived_from) if version.derived_from else None,
         "canary_percent": version.canary_percent,
         "drop_after": version.drop_after,
-        "left": costs(estimate(version)) if version.state in LEFT else None,
+        "left": costs(left) if left else None,
         "error": version.error,
         "moves": legal_moves(version),
     }

@@ -21,7 +21,7 @@ from kb.indexes import embedding_queue, embedding_table, providers, settling
 from kb.indexes.embedding_queue import Input
 from kb.indexes.embedding_table import Origin, Row
 from kb.indexes.models import EmbeddingJob, IndexVersion
-from retrieval.embedders import DescribedEmbedder
+from retrieval.embedders import DescribedEmbedder, EmbedderAway
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ BATCH_SECONDS = 4.0
 GIVE_BACK_SECONDS = 0.6 * EmbeddingJob.LEASE.total_seconds()
 # So many documents fail one after the other, and nothing succeeds: it is the model that is away.
 MOST_IN_A_ROW = 4
+# The same for inputs, since all of them may be of one book.
+MOST_INPUTS_IN_A_ROW = 16
+LONGEST_REST = 3600.0  # seconds, whatever an endpoint asks for
 
 Alike = list[Input]
 """Jobs with the same input: one vector does for all."""
@@ -41,10 +44,15 @@ Made = Callable[[], NDArray[np.float32]]
 """Gives the vectors of a batch, or raises what went wrong."""
 
 _paces: dict[int, Pace] = {}
+_rests: dict[int, float] = {}  # by model, until when it asked to be left alone
 
 
 class ModelAway(Exception):
-    """Nothing can be embedded at present, whatever the input."""
+    """Nothing can be embedded at present, whatever the input; for so many `seconds`, where that was said."""
+
+    def __init__(self, reason: object, seconds: float | None = None) -> None:
+        super().__init__(str(reason))
+        self.seconds = seconds or 0.0
 
 
 @dataclass
@@ -56,6 +64,7 @@ class Work:
     origin: Origin
     open: dict[int, Input]
     failed_in_a_row: set[UUID] = field(default_factory=set)
+    inputs_in_a_row: int = 0
 
     def close(self, inputs: Iterable[Input]) -> None:
         for given in inputs:
@@ -67,6 +76,8 @@ def embed_for(version: IndexVersion, seconds: float, stopping: Callable[[], obje
 
     Returns whether to go on at once: there may be more to do, and the model answers.
     """
+    if time.monotonic() < _rests.get(version.model_id, 0.0):
+        return False
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not stopping():
         inputs = embedding_queue.lease(version, lease_size(_paces.get(version.pk)))
@@ -107,10 +118,20 @@ def embed_batch(
         embed_in_turn(work, lambda: bool(stopping()) or time.monotonic() > give_back)
     except ModelAway as error:
         logger.warning("%s seems to be away (%s); its jobs wait for the next sweep", version.model, error)
+        _rests[version.model_id] = time.monotonic() + min(error.seconds, LONGEST_REST)
+        tell(version, f"{version.model} is away, and is waited for: {error}")
         return False
     finally:
         embedding_queue.release(work.open.values())
+    tell(version, "")
     return True
+
+
+def tell(version: IndexVersion, error: str) -> None:
+    """Notes why a build does not get on, or that it does again."""
+    if version.error != error:
+        IndexVersion.objects.filter(pk=version.pk, state=IndexVersion.State.BUILDING).update(error=error)
+        version.error = error
 
 
 def embed_in_turn(work: Work, over: Callable[[], bool]) -> None:
@@ -160,9 +181,14 @@ def timed(work: Work, batch: list[Alike], made: Made, began: float) -> None:
 
 
 def finish(work: Work, batch: list[Alike], made: Made) -> None:
-    """Takes what was made of a batch. One that failed is halved: a bad input costs a few tries, not one for each."""
+    """Takes what was made of a batch. One that failed is halved: a bad input costs a few tries, not one for each.
+
+    Raises ModelAway where it is not the inputs that fail: what is not done then has cost no attempt.
+    """
     try:
         vectors = made()
+    except EmbedderAway as error:
+        raise ModelAway(error, error.seconds) from error
     except Exception as error:
         logger.warning("%s inputs could not be embedded", len(batch), exc_info=True)
         if len(batch) == 1:
@@ -173,6 +199,7 @@ def finish(work: Work, batch: list[Alike], made: Made) -> None:
             finish(work, half, partial(embedded, work.embedder, work.version, firsts))
         return
     work.failed_in_a_row.clear()
+    work.inputs_in_a_row = 0
     take(work, batch, vectors)
 
 
@@ -192,7 +219,8 @@ def give_up(work: Work, alike: Alike, error: Exception) -> None:
     settling.tried(embedding_queue.postpone(alike, str(error)), str(error))
     work.close(alike)
     work.failed_in_a_row |= {given.document_id for given in alike}
-    if len(work.failed_in_a_row) >= MOST_IN_A_ROW:
+    work.inputs_in_a_row += 1
+    if len(work.failed_in_a_row) >= MOST_IN_A_ROW or work.inputs_in_a_row >= MOST_INPUTS_IN_A_ROW:
         raise ModelAway(error)
 
 

@@ -138,7 +138,7 @@ def consequences(version: IndexVersion, to: str, reason: str) -> dict[str, Any]:
     if to == State.PAUSED:
         changes["held"] = version.state
     if to == State.BUILDING:
-        changes |= {"started_at": timezone.now(), "built_at": None}
+        changes |= {"started_at": timezone.now(), "built_at": None, "index_tries": 0}
     if to != State.CANARY:
         changes["canary_percent"] = 0
     if to not in {State.SHADOW, State.CANARY}:

@@ -167,9 +167,12 @@ class IndexVersion(models.Model):
     held = models.CharField(
         max_length=12, choices=State, blank=True, help_text="the state that a paused one goes back to"
     )
-    error = models.TextField(blank=True, help_text="why it failed")
+    error = models.TextField(blank=True, help_text="why it failed, or does not get on")
     canary_percent = models.PositiveSmallIntegerField(default=0, help_text="of the readers whom it serves")
     shadow_share = models.FloatField(default=0.0, help_text="of the queries that it runs beside, from 0 to 1")
+    index_tries = models.PositiveSmallIntegerField(
+        default=0, help_text="at its HNSW index that failed since building began"
+    )
     derived_from = models.ForeignKey(
         "self",
         null=True,

@@ -1,16 +1,18 @@
 """What the API takes and gives about the life of index versions."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from ninja import Schema
 from pydantic import Field
 
-from kb.indexes.building import Phase, phase
-from kb.indexes.estimates import Estimate, estimate
+from kb.indexes.building import Phase
+from kb.indexes.estimates import Estimate
 from kb.indexes.lifecycle import legal_moves
 from kb.indexes.models import EmbeddingModel, IndexTransition, IndexVersion, ValidationReport
 from kb.indexes.schemas import VersionOut
+from kb.indexes.watching import look
 
 Action = Literal["pause", "resume", "cancel", "promote", "retire"]
 
@@ -99,7 +101,7 @@ class VersionDetailOut(VersionOut):
     drop_after: datetime | None
     error: str
     phase: PhaseOut
-    left: EstimateOut
+    left: EstimateOut | None = Field(description="What its build still takes; null where it is over.")
     moves: list[str] = Field(description="The states that it may go to now.")
     report: ReportOut | None = Field(description="The last validation.")
     transitions: list[TransitionOut] = Field(description="Oldest first.")
@@ -118,11 +120,11 @@ class VersionDetailOut(VersionOut):
 
     @staticmethod
     def resolve_phase(version: IndexVersion) -> Phase:
-        return phase(version)
+        return look(version).phase
 
     @staticmethod
-    def resolve_left(version: IndexVersion) -> Estimate:
-        return estimate(version)
+    def resolve_left(version: IndexVersion) -> Estimate | None:
+        return look(version).left
 
     @staticmethod
     def resolve_moves(version: IndexVersion) -> list[str]:
@@ -163,3 +165,57 @@ class ModelOut(Schema):
 
 class ModelsOut(Schema):
     items: list[ModelOut]
+
+
+class ModelIn(Schema):
+    """What is said of a model; the rest it says itself. Prompts that are left out are the model's own."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=200,
+        description="A directory, a name on the Hub, or what the endpoint calls it.",
+    )
+    base_url: str = Field("", max_length=200, description="Of an OpenAI-compatible endpoint.")
+    revision: str = Field("", max_length=100)
+    dimensions: int | None = Field(None, ge=1, description="That the endpoint is asked for.")
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_tokens: int | None = Field(None, ge=1, description="That it reads, where it does not say so.")
+    price_per_million_tokens: Decimal | None = Field(None, ge=0, lt=10**6)
+    licence: str = Field("", max_length=100)
+    matryoshka: list[int] = Field(
+        default_factory=list, description="The numbers of its first dimensions that stand alone."
+    )
+    training_set_sha256: str = Field("", max_length=64)
+
+
+class ModelNamedIn(Schema):
+    name: str
+
+
+class TrialOut(Schema):
+    """What a model did with two texts."""
+
+    ok: bool
+    dimensions: int
+    seconds: float = Field(description="For a text.")
+    cosine: float = Field(description="How near the two are.")
+    problems: list[str]
+
+
+class IndexIn(Schema):
+    slug: str = Field(max_length=50, description="Letters, digits and hyphens.")
+    name: str = Field("", max_length=100)
+
+
+class MoveIn(Schema):
+    index: str = Field(description="The short name of the index.")
+
+
+class MoveOut(Schema):
+    """A collection on its way into an index, or there."""
+
+    collection: str
+    index: str
+    there: bool
+    since: datetime | None

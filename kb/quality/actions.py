@@ -1,13 +1,15 @@
 """Measures a version, runs queries beside on it, gives it readers: each by somebody who says why."""
 
 from django.db import transaction
+from django.utils import timezone
 
 from kb.core.auditing import record
-from kb.core.models import Reader
+from kb.core.models import Reader, User
 from kb.core.problems import Problem
 from kb.core.waking import wake_on_commit
 from kb.indexes import lifecycle
 from kb.indexes.models import IndexVersion
+from kb.quality.models import ValidationRequest
 from kb.quality.tasks import validate_version_task
 from kb.quality.validating import MEASURABLE
 from retrieval.rollout import STEPS
@@ -17,9 +19,16 @@ State = IndexVersion.State
 
 @transaction.atomic
 def request_validation(actor: Reader | None, version: IndexVersion) -> None:
-    """Has a worker measure the version; its report is there some minutes later."""
+    """Has a worker measure the version; its report is there some minutes later.
+
+    What is asked for already is not done twice.
+    """
     if version.state not in MEASURABLE:
         raise Problem("not_measurable", f"{version} is {version.state}: it is not to be measured now.", 409)
+    person = actor if isinstance(actor, User) else None
+    ValidationRequest.objects.update_or_create(
+        version=version, defaults={"actor": person, "at": timezone.now(), "tries": 0}
+    )
     record(actor, "request validation", version)
     wake_on_commit(validate_version_task, version.pk)
 

@@ -32,12 +32,15 @@ CLOSE = 1e-6  # equal distances in the arithmetic of either plan
 class Found:
     """One version's rankings of documents (ids as text), by question, and the milliseconds of each search.
 
+    `lost` searches were answered by one arm, since the other failed.
+
     `shown` is what two versions are compared by: chunks, or documents where they cut texts differently.
     """
 
     rankings: list[list[str]] = field(default_factory=list)
     shown: list[list[object]] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
+    lost: int = 0
 
 
 def graph_recall(version: IndexVersion, texts: Sequence[str], scope: Scope, vectors: int) -> float | None:
@@ -89,6 +92,7 @@ def run(versions: Sequence[IndexVersion], texts: Sequence[str], scope: Scope) ->
 
 
 def note(into: Found, hits: Hits, by_document: bool) -> None:
+    into.lost += hits.degraded
     documents = documents_of(hits.fused)
     into.rankings.append(documents[:CUT])
     into.shown.append(list(documents[:CUT]) if by_document else hits.fused.ids[:CUT].tolist())

@@ -1,10 +1,12 @@
 """The judged questions of an index: what its versions are measured with."""
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models
+from django.utils import timezone
 
 from kb.documents.models import Document
-from kb.indexes.models import Index
+from kb.indexes.models import Index, IndexVersion
 
 
 class QuestionSet(models.Model):
@@ -61,3 +63,19 @@ class Judgement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.grade}: {self.document}"
+
+
+class ValidationRequest(models.Model):
+    """A version that somebody wants measured; it goes once the report is written."""
+
+    MOST_TRIES = 3
+
+    version = models.OneToOneField(IndexVersion, on_delete=models.CASCADE, related_name="validation_request")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(default=timezone.now)
+    tries = models.PositiveSmallIntegerField(default=0, help_text="that were begun")
+
+    def __str__(self) -> str:
+        return f"{self.version}, to be measured"

@@ -68,6 +68,8 @@ class CanaryOut(Schema):
     since: datetime
     queries: int
     live_queries: int
+    clicked: int = Field(description="Searches of which a result was opened.")
+    live_clicked: int
     action: str
     reasons: list[str]
     guardrails: list[GuardrailOut]
@@ -79,6 +81,14 @@ class CanaryOut(Schema):
     @staticmethod
     def resolve_live_queries(step: Step) -> int:
         return step.live.queries
+
+    @staticmethod
+    def resolve_clicked(step: Step) -> int:
+        return step.candidate.clicked
+
+    @staticmethod
+    def resolve_live_clicked(step: Step) -> int:
+        return step.live.clicked
 
     @staticmethod
     def resolve_action(step: Step) -> str:

@@ -47,6 +47,7 @@ class Moment:
     rbo: float
     live_ms: float
     candidate_ms: float
+    score_shift: float | None = None  # none where both found nothing in common
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def course(version: IndexVersion) -> list[Moment]:
             two=Avg("rbo"),
             three=Avg("live_ms"),
             four=Avg("candidate_ms"),
-        ).values_list("moment", "count", "one", "two", "three", "four")
+            five=Avg("score_shift"),
+        ).values_list("moment", "count", "one", "two", "three", "four", "five")
     ]
 
 

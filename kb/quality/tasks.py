@@ -1,23 +1,21 @@
 """Celery's side of validation: in a worker that has the models in memory."""
 
-import logging
-
 from celery import shared_task
 
-from kb.core.problems import Problem
-from kb.indexes.models import IndexVersion
-from kb.quality.validating import validate
-
-logger = logging.getLogger(__name__)
+from kb.core.waking import wake
+from kb.indexes.tasks import WAKE_SECONDS, showing_life
+from kb.quality import requested
 
 
 @shared_task(soft_time_limit=1800, time_limit=1860)
 def validate_version_task(version_id: int) -> None:
-    """Writes a report. A second one writes another; a version that is gone or moved on is left alone."""
-    version = IndexVersion.objects.select_related("index", "model", "chunking").filter(pk=version_id).first()
-    if version is None:
-        return
-    try:
-        validate(None, version)
-    except Problem as problem:
-        logger.info("Not validated: %s", problem.message)
+    """Writes the report that is asked for. A second task finds the first at it, or nothing asked for any more."""
+    with showing_life("embed"):
+        requested.carry_out(version_id)
+
+
+@shared_task(soft_time_limit=60, time_limit=90)
+def sweep_validations_task() -> None:
+    """Wakes workers for what is to be measured and was left, whatever became of its message or its worker."""
+    for version_id in requested.left():
+        wake(validate_version_task, version_id, expires=WAKE_SECONDS)

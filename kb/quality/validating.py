@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Max, TextField
 from django.db.models.functions import MD5, Cast
 from django.utils import timezone
@@ -30,7 +32,7 @@ TOKENS_A_WORD = 4 / 3  # nearly, of English in word pieces
 
 
 def validate(actor: Reader | None, version: IndexVersion) -> ValidationReport:
-    """The report on a version that is built. Takes as long as a few hundred searches do.
+    """The report on a version that is built, as of when measuring began: it takes as long as a few hundred searches.
 
     Raises Problem where there is nothing to measure yet, or no more.
     """
@@ -46,14 +48,38 @@ def validate(actor: Reader | None, version: IndexVersion) -> ValidationReport:
     measured, figures = measure(version, live.live_version)
     found = checks(measured)
     passed = all(check.passed for check in found)
-    report = ValidationReport.objects.create(
-        version=version,
-        against=live.live_version,
-        verdict=ValidationReport.Verdict.PASS if passed else ValidationReport.Verdict.FAIL,
-        reasons=[check.reason for check in found if check.passed is passed],
-        figures=figures | said(found) | {"seconds": round((timezone.now() - began).total_seconds(), 2)},
+    return written(
+        actor,
+        ValidationReport(
+            version=version,
+            against=live.live_version,
+            at=began,
+            verdict=ValidationReport.Verdict.PASS if passed else ValidationReport.Verdict.FAIL,
+            reasons=[check.reason for check in found if check.passed is passed],
+            figures=figures | said(found),
+        ),
     )
-    record(actor, "validate", version, verdict=report.verdict, report=report.pk)
+
+
+def unmeasured(actor: Reader | None, version: IndexVersion, began: datetime, reason: str) -> ValidationReport:
+    """The report on a version that could not be measured: it failed, and says why."""
+    check = Check("measuring", False, f"It could not be measured: {reason}")
+    report = ValidationReport(
+        version=version,
+        against=Index.objects.select_related("live_version").get(pk=version.index_id).live_version,
+        at=began,
+        verdict=ValidationReport.Verdict.FAIL,
+        reasons=[check.reason],
+        figures={"texts": 0} | said((check,)),
+    )
+    return written(actor, report)
+
+
+@transaction.atomic
+def written(actor: Reader | None, report: ValidationReport) -> ValidationReport:
+    report.figures["seconds"] = round((timezone.now() - report.at).total_seconds(), 2)
+    report.save()
+    record(actor, "validate", report.version, verdict=report.verdict, report=report.pk)
     return report
 
 
@@ -78,6 +104,7 @@ def measure(version: IndexVersion, live: IndexVersion | None) -> tuple[Measured,
         overlap=comparing.mean_overlap(candidate, before) if live else None,
         candidate_ms=candidate.took,
         live_ms=before.took if live else (),
+        lost_arms=(candidate.lost, before.lost if live else 0),
         alone=live is None,
     )
     return measured, figures(version, live, measured, texts)
@@ -111,6 +138,7 @@ def figures(
         "overlap@10": measured.overlap,
         "p95_ms": [p95(measured.candidate_ms), p95(measured.live_ms)],
         "bytes": sizes,
+        "lost_arms": list(measured.lost_arms),
         "price_per_1000_queries": price(version, texts),
     }
 

@@ -1,10 +1,10 @@
-"""Notes what readers do with answers."""
+"""Notes what readers do with answers and results."""
 
 from django.db import transaction
 
 from kb.core.models import Reader, User
 from kb.core.problems import Problem
-from kb.search.models import Answer, Interaction
+from kb.search.models import Answer, Interaction, Query
 
 VERDICTS = (Interaction.Kind.HELPFUL, Interaction.Kind.UNHELPFUL)
 
@@ -12,6 +12,11 @@ VERDICTS = (Interaction.Kind.HELPFUL, Interaction.Kind.UNHELPFUL)
 def note_opened(reader: Reader, answer: Answer, marker: int) -> None:
     """The reader followed a footnote."""
     Interaction.objects.create(answer=answer, user=known(reader), kind=Interaction.Kind.OPENED, marker=marker)
+
+
+def note_result_opened(reader: Reader, query: Query, place: int) -> None:
+    """The reader followed a result of a search, the one at this place."""
+    Interaction.objects.create(query=query, user=known(reader), kind=Interaction.Kind.OPENED, marker=place)
 
 
 @transaction.atomic

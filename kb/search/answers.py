@@ -17,7 +17,7 @@ from kb.core.models import Collection, Reader
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.reading import page_at
 from kb.indexes import providers
-from kb.indexes.models import EmbeddingModel
+from kb.indexes.models import EmbeddingModel, IndexVersion
 from kb.search.engine import Results, search
 from kb.search.models import Answer, Citation, Query
 from kb.search.profiles import default_profile
@@ -206,6 +206,7 @@ class ShownAnswer:
     error: str = ""
     degraded: str = ""
     model: str = ""
+    version: str = ""
 
 
 def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
@@ -223,7 +224,17 @@ def shown_to(user: Reader, answer: Answer) -> ShownAnswer:
         error=answer.error,
         degraded=answer.query.degraded,
         model=answer.model,
+        version=versions_of(answer.query),
     )
+
+
+def versions_of(query: Query) -> str:
+    """The names of what served a query, one for each index, as its results named it."""
+    names = {
+        version.pk: str(version)
+        for version in IndexVersion.objects.select_related("index").filter(pk__in=query.versions)
+    }
+    return ", ".join(names[pk] for pk in query.versions if pk in names)
 
 
 def stored_citations(answer: Answer) -> list[Citation]:

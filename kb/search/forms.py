@@ -7,6 +7,15 @@ from django import forms
 from kb.core.models import Collection, Reader
 
 
+class PlaceForm(forms.Form):
+    """Where a result of a search is."""
+
+    document = forms.UUIDField()
+    start = forms.IntegerField(min_value=0)
+    end = forms.IntegerField(min_value=0)
+    revision = forms.IntegerField(min_value=1, required=False)
+
+
 class QuestionForm(forms.Form):
     """`q` and, repeated, `collection` (slugs); none chosen means all. `profile` names a retrieval profile;
     with `as_typed` no spelling is corrected.

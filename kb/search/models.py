@@ -224,18 +224,38 @@ class Citation(models.Model):
 
 
 class Interaction(models.Model):
-    """What a reader did with an answer."""
+    """What a reader did with an answer, or with the results of a search."""
 
     class Kind(models.TextChoices):
-        OPENED = "opened", "Opened a footnote"
+        OPENED = "opened", "Opened a footnote or a result"
         HELPFUL = "helpful", "Found it helpful"
         UNHELPFUL = "unhelpful", "Found it unhelpful"
 
-    answer = models.ForeignKey(Answer, on_delete=models.CASCADE, related_name="interactions")
+    answer = models.ForeignKey(
+        Answer, null=True, blank=True, on_delete=models.CASCADE, related_name="interactions"
+    )
+    query = models.ForeignKey(
+        Query,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="interactions",
+        help_text="a search, of which a result was opened",
+    )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind)
-    marker = models.PositiveIntegerField(null=True, blank=True)
+    marker = models.PositiveIntegerField(
+        null=True, blank=True, help_text="the footnote, or the place of the result"
+    )
     at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(answer__isnull=True) ^ models.Q(query__isnull=True),
+                name="interaction_with_one",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.kind

@@ -105,7 +105,8 @@ def side(version_id: int | None, since: datetime) -> Side:
         judged=Count("pk", filter=Q(was_helpful=True) | Q(was_unhelpful=True)),
         unhelpful=Count("pk", filter=Q(was_unhelpful=True)),
     )
-    return Side(**counted, **given, **read, latencies=latencies(queries))
+    clicked = queries.filter(interactions__kind=Interaction.Kind.OPENED).order_by().distinct().count()
+    return Side(**counted, **given, **read, clicked=clicked, latencies=latencies(queries))
 
 
 def interactions(kind: str) -> QuerySet[Interaction]:

@@ -198,6 +198,7 @@ class AnswerOut(Schema):
     error: str = Field(description="Why it failed, or why a model's words were not kept; otherwise empty.")
     degraded: str = Field(description="Why one arm of the search was missing, if one was; otherwise empty.")
     model: str
+    version: str = Field(description="Which version of each index served it.")
 
 
 class NewAnswerOut(AnswerOut):

@@ -11,4 +11,5 @@ urlpatterns = [
     path("answers/<uuid:pk>/footnotes/<int:marker>/", answers.citation, name="citation"),
     path("answers/<uuid:pk>/feedback/", answers.feedback, name="feedback"),
     path("search/", searching.searching, name="search"),
+    path("search/<uuid:pk>/results/<int:rank>/", searching.result, name="result"),
 ]

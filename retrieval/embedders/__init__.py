@@ -15,6 +15,14 @@ class EmbeddingError(Exception):
     """A provider gave something other than one usable vector for each text."""
 
 
+class EmbedderAway(EmbeddingError):
+    """A provider takes no texts at present, whichever they are. It asked for `seconds` of rest, None if it did not."""
+
+    def __init__(self, reason: object, seconds: float | None = None) -> None:
+        super().__init__(str(reason))
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """Where vectors come from. Two embedders with equal cards give comparable vectors.

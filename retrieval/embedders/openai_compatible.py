@@ -6,15 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import openai
 
-from retrieval.embedders import EmbeddingError, Kind, ModelCard, Vectors, checked_kind, unit
-from retrieval.embedders.retrying import Patience
+from retrieval.embedders import (
+    EmbedderAway,
+    EmbeddingError,
+    Kind,
+    ModelCard,
+    Vectors,
+    checked_kind,
+    unit,
+)
+from retrieval.embedders.retrying import Patience, asked_to_rest, away
 
 # A question is waited for: it is asked once more, and soon.
 HURRIED = Patience(attempts=2, first=0.2, longest=1.0)
 
 
 class OpenAIEmbedder:
-    """Sends texts in batches. The client's own errors (openai.OpenAIError) pass through, after the patience is over.
+    """Sends texts in batches. After the patience is over, an endpoint that takes none is EmbedderAway; the client's
+    other errors (openai.OpenAIError) pass through.
 
     `dimensions` is asked of the endpoint where given; every answer is checked against it, or against what
     is `expected`; else the first answer says how many there are. Raises EmbeddingError for an answer that
@@ -78,6 +87,8 @@ class OpenAIEmbedder:
                 return self._batch(texts)
             except openai.OpenAIError as error:
                 seconds = self._patience[kind].wait(attempt, error, time.time())
+                if seconds is None and away(error):
+                    raise EmbedderAway(error, asked_to_rest(error, time.time())) from error
                 if seconds is None:
                     raise
             self._rest(seconds)

@@ -9,6 +9,21 @@ import openai
 
 # The endpoint may answer next time; anything else will be refused again.
 PASSING = (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError)
+GATEWAY = (502, 503, 504)  # nobody read the texts
+
+
+def away(error: openai.OpenAIError) -> bool:
+    """Whether it has nothing to do with the texts. A time that ran out, or status 500, may: fewer of them may pass."""
+    if isinstance(error, openai.InternalServerError):
+        return error.status_code in GATEWAY
+    return isinstance(error, openai.RateLimitError | openai.APIConnectionError) and not isinstance(
+        error, openai.APITimeoutError
+    )
+
+
+def asked_to_rest(error: openai.OpenAIError, now: float) -> float | None:
+    """Seconds that the endpoint wants to be left alone, None where it does not say."""
+    return retry_after(getattr(getattr(error, "response", None), "headers", {}), now)
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,7 @@ class Patience:
             return None
         most = min(self.first * 2.0 ** (attempt - 1), self.longest)
         jitter = chance() * most
-        wanted = retry_after(getattr(getattr(error, "response", None), "headers", {}), now)
+        wanted = asked_to_rest(error, now)
         if wanted is None:
             return jitter
         return None if wanted > self.longest else wanted + min(jitter, self.first)

@@ -1,8 +1,9 @@
 """What `make bench-search` is held to: each clause with its number, its limit and whether it was kept."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from tests.benchmarks.limits import Clause
 
 # The names of rounds and engines, which tables and clauses share.
 NOTHING_CACHED = "words, nothing cached"
@@ -23,33 +24,6 @@ CHOSEN = "chosen backend"
 PUTTING_IN = "an open loop at a fifth of saturation"
 
 Figures = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Clause:
-    """`value` may be `most`, or must be `least`; one with neither is only told."""
-
-    name: str
-    value: float
-    most: float | None = None
-    least: float | None = None
-
-    @property
-    def kept(self) -> bool | None:
-        if self.most is None and self.least is None:
-            return None
-        return (self.most is None or self.value <= self.most) and (
-            self.least is None or self.value >= self.least
-        )
-
-    def __str__(self) -> str:
-        limit = f"≤ {self.most:g}" if self.most is not None else ""
-        limit = f"≥ {self.least:g}" if self.least is not None else limit
-        verdict = {True: "kept", False: "BROKEN", None: ""}[self.kept]
-        return f"  {self.name:70}{self.value:>10.2f}{limit:>12}   {verdict}"
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"kept": self.kept}
 
 
 def title(chunks: int, name: str) -> str:

@@ -1,61 +1,31 @@
-"""What the measurements of ingestion must keep to, and whether they did."""
+"""What a benchmark is held to: each number beside its limit, kept or broken."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
-
-from retrieval.embedders.machine import this_machine
-
-WORKER_MB = 1536
-PER_FILE_MS = 10  # beside the reading itself
-NDCG_LOSS = 0.005
-GROWTH = 1.2  # of the memory of a command with ten times the files
-OF_BARE, OF_OTHERS = 0.85, 1.0
-OF_ENCODE, OF_ENCODE_WITH_BFLOAT16 = 1.2, 1.9
 
 
 @dataclass(frozen=True)
-class Limit:
-    """`measured` is at most `bound`, or at least, where more is better."""
+class Clause:
+    """`value` may be `most`, or must be `least`; one with neither is only told."""
 
     name: str
-    measured: float
-    bound: float
-    more_is_better: bool = False
+    value: float
+    most: float | None = None
+    least: float | None = None
 
     @property
-    def kept(self) -> bool:
-        """What could not be measured is NaN, and not kept."""
-        return self.measured >= self.bound if self.more_is_better else self.measured <= self.bound
+    def kept(self) -> bool | None:
+        if self.most is None and self.least is None:
+            return None
+        return (self.most is None or self.value <= self.most) and (
+            self.least is None or self.value >= self.least
+        )
 
-    def row(self) -> dict[str, Any]:
-        sign = "≥" if self.more_is_better else "≤"
-        return {
-            "name": self.name,
-            "measured": round(self.measured, 4),
-            "limit": f"{sign} {self.bound:g}",
-            "kept": self.kept,
-        }
+    def __str__(self) -> str:
+        limit = f"≤ {self.most:g}" if self.most is not None else ""
+        limit = f"≥ {self.least:g}" if self.least is not None else limit
+        verdict = {True: "kept", False: "BROKEN", None: ""}[self.kept]
+        return f"  {self.name:70}{self.value:>10.2f}{limit:>12}   {verdict}"
 
-
-def of_encode() -> float:
-    """How many times `SentenceTransformer.encode` is asked for on this processor."""
-    return OF_ENCODE_WITH_BFLOAT16 if "avx512_bf16" in this_machine().features else OF_ENCODE
-
-
-def limits(result: dict[str, Any], encode: float, parse_mb: float) -> list[Limit]:
-    """Of a result as `tests.benchmarks.ingest` writes it; `parse_mb` is what a parsing child may take."""
-    times, ndcg = result["footnote_times"], result["ndcg_at_10"]
-    return [
-        Limit("× SentenceTransformer.encode", times["SentenceTransformer.encode"], encode, True),
-        Limit("× txtai index", times["txtai index"], OF_OTHERS, True),
-        Limit("× Haystack into pgvector", times["haystack into pgvector"], OF_OTHERS, True),
-        Limit("× the chosen backend, bare", times["chosen backend, bare"], OF_BARE, True),
-        Limit("nDCG@10 lost to float32", ndcg["float32"] - ndcg["chosen"], NDCG_LOSS),
-        *(Limit(f"{name} worker, MB", peak, WORKER_MB) for name, peak in result["peak_mb"].items()),
-        Limit("parsing one file, MB", max(one["peak_mb"] for one in result["parsing"].values()), parse_mb),
-        *(
-            Limit(f"ms beside the reading, {name}", ms, PER_FILE_MS)
-            for name, ms in result["ms_beside_the_reading"].items()
-        ),
-        Limit("memory of 20,000 files : 2,000", result["ingest_mb_growth"], GROWTH),
-    ]
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"kept": self.kept}

@@ -58,6 +58,8 @@ def the(name: str, measured: Measured) -> Check:
         ({"compared": None, "overlap": None, "alone": True, "live_ms": ()}, []),
         # But enough of them decide, however alike the results are.
         ({"compared": replace(SAME, ndcg_difference=WORSE), "overlap": 1.0}, ["quality"]),
+        ({"lost_arms": (1, 0)}, ["arms"]),
+        ({"lost_arms": (0, 7)}, []),
         ({"candidate_ms": SLOW}, ["speed"]),
         ({"candidate_ms": FAST, "live_ms": [1.0] * 100}, []),  # slower, but nobody notices
         ({"candidate_ms": [*FAST[:19], *SLOW[:1]]}, []),  # one of twenty says little of the 95th percentile
@@ -74,7 +76,7 @@ def test_an_empty_index_has_nothing_to_fail_by() -> None:
 
 
 def test_each_check_says_what_it_found() -> None:
-    assert [check.name for check in checks(GOOD)] == ["rows", "vectors", "recall", "quality", "speed"]
+    assert [check.name for check in checks(GOOD)] == ["rows", "vectors", "recall", "arms", "quality", "speed"]
     assert all(check.reason for check in checks(GOOD))
     assert "1 of 1,000 chunks" in the("rows", replace(GOOD, rows=(Rows(1, 1000, 999, 0, 1),))).reason
     assert "96.0%" in the("recall", replace(GOOD, recall=0.96)).reason

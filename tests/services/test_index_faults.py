@@ -1,8 +1,13 @@
 """Whatever dies while a version is built, it gets built or says why, what serves goes on, and the audit is clean."""
 
+import hashlib
+import http.client
 import json
+import secrets
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,12 +19,14 @@ import pytest
 from kb.core.embedded import layout
 from retrieval.embedders.hashing import HashingEmbedder
 from tests.live import Site, until
+from tests.retrieval.embedders.tiny import static_model
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DOCUMENTS, SENTENCES = 6, 1500
 LONG = 300.0  # seconds: a machine may be busy
-STATE = "SELECT state FROM indexes_indexversion WHERE number = %s"
+NUMBERED = "FROM indexes_indexversion WHERE index_id = (SELECT id FROM indexes_index WHERE is_default) AND number = %s"
+LIVE = "SELECT number FROM indexes_indexversion v JOIN indexes_index i ON i.live_version_id = v.id WHERE is_default"
 INDEXING = "SELECT FROM pg_stat_progress_create_index"
 VECTORS = "SELECT count(*) FROM {}"
 
@@ -27,7 +34,12 @@ VECTORS = "SELECT count(*) FROM {}"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site of its own with a model that costs nothing; builds rest long enough to be caught at work."""
-    made = Site(tmp_path_factory.mktemp("versions"), EMBEDDER="hashing", INDEX_BUILD_PERCENT="5")
+    made = Site(
+        tmp_path_factory.mktemp("versions"),
+        EMBEDDER="hashing",
+        EMBED_BACKEND="torch-float32",
+        INDEX_BUILD_PERCENT="5",
+    )
     folder = tmp_path_factory.mktemp("texts")
     for number in range(DOCUMENTS):
         text = " ".join(f"Sentence {n} of text {number} says word{n * number}." for n in range(SENTENCES))
@@ -59,12 +71,12 @@ def begin(site: Site, *arguments: str) -> int:
 
 
 def state(site: Site, number: int) -> str:
-    [(found,)] = site.sql(STATE, number)
+    [(found,)] = site.sql(f"SELECT state {NUMBERED}", number)
     return str(found)
 
 
 def table(site: Site, number: int) -> str:
-    [(key,)] = site.sql("SELECT id FROM indexes_indexversion WHERE number = %s", number)
+    [(key,)] = site.sql(f"SELECT id {NUMBERED}", number)
     return f"embedding_{key}"
 
 
@@ -78,10 +90,13 @@ def until_state(site: Site, number: int, wanted: str) -> None:
 
 
 def let_on(site: Site, number: int) -> None:
-    """A report that passed."""
+    """A report that passed, against what serves."""
     site.sql(
-        "INSERT INTO indexes_validationreport (version_id, at, verdict, reasons, figures, override_reason) "
-        "SELECT id, now(), 'pass', '[]', '{}', '' FROM indexes_indexversion WHERE number = %s",
+        "INSERT INTO indexes_validationreport "
+        "(version_id, against_id, at, verdict, reasons, figures, override_reason) "
+        "SELECT version.id, live_version_id, now(), 'pass', '[]', '{\"checks\": []}', '' "
+        "FROM indexes_indexversion version JOIN indexes_index ON index_id = indexes_index.id "
+        "WHERE is_default AND number = %s",
         number,
     )
 
@@ -108,15 +123,161 @@ def writing(site: Site, number: int) -> Iterator[None]:
         connected.close()
 
 
-def test_the_whole_life_with_real_workers(site: Site, model: str) -> None:
+class Program:
+    """Asks the web server that runs, with a key of the administrator's."""
+
+    def __init__(self, site: Site) -> None:
+        self.port, self.secret = site.port, f"fn_{secrets.token_urlsafe(32)}"
+        site.sql(
+            "INSERT INTO core_apikey (owner_id, name, prefix, hash, scopes, created_at) "
+            "SELECT id, 'faults', %s, %s, '{read,write,manage}', now() FROM core_user WHERE username = 'admin'",
+            self.secret[:11],
+            hashlib.sha256(self.secret.encode()).hexdigest(),
+        )
+
+    def send(self, method: str, path: str, **body: object) -> Any:
+        connected = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        head = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
+        connected.request(method, f"/api/v1{path}", json.dumps(body), head)
+        answer = connected.getresponse()
+        found = answer.read()
+        connected.close()
+        assert answer.status < 400, found
+        return json.loads(found) if found else None
+
+    def version(self) -> str:
+        """What serves, as the web server has it."""
+        return str(self.send("POST", "/search", query="sentence")["version"])
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.version())
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+@pytest.fixture
+def program(site: Site) -> Program:
+    return Program(site)
+
+
+def a_second_after(site: Site) -> None:
+    """Waits until a second after the last transition."""
+    [(ago,)] = site.sql("SELECT extract(epoch FROM now() - max(at)) FROM indexes_indextransition")
+    time.sleep(max(0.0, 1 - float(ago)))
+
+
+def serving(site: Site) -> int:
+    [(number,)] = site.sql(LIVE)
+    return int(number)
+
+
+def test_the_whole_life_with_real_workers(site: Site, program: Program, model: str) -> None:
     number = begin(site, "--model", model)
     until_state(site, number, "validating")
     let_on(site, number)
+    assert not program.version().endswith(f"v{number}")
     assert site.manage("index", "promote", str(number))["state"] == "live"
+    a_second_after(site)
+    assert program.version().endswith(f"v{number}"), "the server that ran before knows it"
     assert f"v{number}" in site.manage("search", "sentence")["version"]
     assert site.manage("index", "rollback")["state"] == "live"
+    a_second_after(site)
+    assert not program.version().endswith(f"v{number}")
     assert f"v{number}" not in site.manage("search", "sentence")["version"]
     check_all_is_well(site)
+
+
+def test_what_is_killed_while_a_version_is_paused_is_not_missed(site: Site, model: str) -> None:
+    number = begin(site, "--model", model)
+    until(lambda: vectors(site, number) > 0, "the first vectors", LONG)
+    site.manage("index", "pause", str(number))
+    site.kill("embed")
+    site.kill("fetch")
+    assert state(site, number) == "paused"
+    assert site.manage("index", "resume", str(number))["state"] == "building"
+    until_state(site, number, "validating")
+    check_all_is_well(site)
+
+
+def test_a_worker_killed_while_vectors_are_derived(site: Site) -> None:
+    site.sql(
+        """UPDATE indexes_embeddingmodel SET training = '{"matryoshka": [128]}' WHERE id = (SELECT model_id
+        FROM indexes_indexversion WHERE state = 'live' ORDER BY id LIMIT 1)"""
+    )
+    number = begin(site, "--dimensions", "128")
+    site.kill("fetch")
+    until_state(site, number, "validating")
+    assert vectors(site, number) == vectors(site, serving(site))
+    check_all_is_well(site)
+
+
+def test_processes_killed_in_each_later_state(site: Site, program: Program, model: str) -> None:
+    number = begin(site, "--model", model)
+    until_state(site, number, "validating")
+    at = f"/indexes/default/versions/{number}"
+
+    program.send("POST", f"{at}/report")
+    site.kill("embed")
+    reports = "SELECT count(*) FROM indexes_validationreport WHERE version_id = (SELECT id {NUMBERED})"
+    until(lambda: site.sql(reports.format(NUMBERED=NUMBERED), number) != [(0,)], "the report", LONG)
+
+    let_on(site, number)
+    program.send("POST", f"{at}/shadow", share=1.0)
+    site.kill("web")
+    until(program.answers, "the web server", LONG)
+    compared = "SELECT count(*) FROM search_shadowcomparison"
+    until(lambda: program.version() and site.sql(compared) != [(0,)], "a comparison", LONG, every=1)
+    assert state(site, number) == "shadow"
+
+    program.send("POST", f"{at}/canary", percent=50)
+    site.kill("web")
+    site.kill("parse")
+    until(program.answers, "the web server", LONG)
+    assert state(site, number) == "canary"
+
+    program.send("POST", f"{at}/cancel")
+    until_state(site, number, "dropped")
+    site.kill("parse")
+    until(
+        lambda: site.sql("SELECT to_regclass(%s)", table(site, number)) == [(None,)], "its table to go", LONG
+    )
+    check_all_is_well(site)
+
+
+def test_two_promotions_at_once(site: Site, program: Program) -> None:
+    """Of the same version one is refused; of two versions, whoever is last, one serves."""
+    before = serving(site)
+    second, third = begin(site, "--m", "8"), begin(site, "--m", "12")
+    for number in (second, third):
+        until_state(site, number, "validating")
+        let_on(site, number)
+    assert sorted(promoted(site, second, second)) == [False, True]
+    assert serving(site) == second
+    site.manage("index", "rollback")
+    let_on(site, third)
+    assert True in promoted(site, second, third)
+    live = "SELECT number FROM indexes_indexversion WHERE state = 'live'"
+    assert site.sql(live) == [(serving(site),)], "the state and the pointer say the same"
+    a_second_after(site)
+    assert program.version().endswith(f"v{serving(site)}")
+    if serving(site) != before:
+        let_on(site, before)
+        site.manage("index", "promote", str(before))
+    check_all_is_well(site)
+
+
+def promoted(site: Site, *numbers: int) -> list[bool]:
+    """Whether each of several `manage.py index promote`, begun at once, was let."""
+
+    def one(number: int) -> bool:
+        try:
+            return bool(site.manage("index", "promote", str(number))["state"] == "live")
+        except AssertionError:
+            return False
+
+    with ThreadPoolExecutor(len(numbers)) as people:
+        return list(people.map(one, numbers))
 
 
 def test_an_embed_worker_killed_during_the_build(site: Site, model: str) -> None:
@@ -139,11 +300,19 @@ def test_a_worker_killed_while_it_waits_for_the_index(site: Site, model: str) ->
 def test_the_database_killed_during_create_index_concurrently(site: Site, model: str) -> None:
     number = begin(site, "--model", model)
     with writing(site, number):
-        until(lambda: site.sql(INDEXING), "the index to be begun", LONG)
+        until(lambda: valid(site, number) == [(False,)], "the index to be begun", LONG)
         site.kill("postgres")
         until(site.database_answers, "the database", LONG)
+        assert valid(site, number) == [(False,)], "it is left as it was cut short"
     until_state(site, number, "validating")
+    assert valid(site, number) == [(True,)]
     check_all_is_well(site)
+
+
+def valid(site: Site, number: int) -> list[tuple[Any, ...]]:
+    """Whether the version's index can be used; nothing where there is none."""
+    statement = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+    return site.sql(statement, f"{table(site, number)}_hnsw")
 
 
 def test_cancelled_at_the_last_step(site: Site, model: str) -> None:
@@ -171,10 +340,58 @@ def test_a_third_is_built_while_the_second_is_promoted(site: Site, model: str) -
     until_state(site, second, "validating")
     third = begin(site, "--model", model)
     let_on(site, second)
+    assert state(site, third) == "building"
     site.manage("index", "promote", str(second))
+    assert (state(site, second), state(site, third)) == ("live", "building")
     until_state(site, third, "validating")
     site.manage("index", "rollback")
     check_all_is_well(site)
+
+
+def test_documents_replaced_and_deleted_during_the_build(
+    site: Site, program: Program, model: str, tmp_path: Path
+) -> None:
+    for name in ("replaced", "deleted"):
+        (tmp_path / f"{name}.txt").write_text(f"A text that is {name} while a version is built. " * 600)
+    site.manage("ingest", str(tmp_path), "--wait")
+    number = begin(site, "--model", model)
+    until(lambda: vectors(site, number) > 0, "the first vectors", LONG)
+    [(gone,)] = site.sql("SELECT id FROM documents_document WHERE filename = 'deleted.txt'")
+    program.send("DELETE", f"/documents/{gone}")
+    (tmp_path / "deleted.txt").unlink()
+    (tmp_path / "replaced.txt").write_text("Other words stand where those were. " * 900)
+    site.manage("ingest", str(tmp_path), "--replace", "--wait")
+    until_state(site, number, "validating")
+    left = f"SELECT count(*) FROM documents_chunk JOIN {table(site, number)} v ON v.chunk_id = documents_chunk.id "
+    assert site.sql(left + "WHERE document_id = %s", gone) == [(0,)]
+    until(lambda: vectors(site, number) == vectors(site, serving(site)), "the same chunks in both", LONG)
+    assert site.manage("search", "other words stand")["passages"][0]["title"] == "replaced"
+    check_all_is_well(site)
+
+
+def test_a_collection_moves_to_another_index_during_the_build(
+    site: Site, program: Program, model: str, tmp_path: Path
+) -> None:
+    program.send("POST", "/indexes", slug="archive")
+    site.manage("index", "build", "--index", "archive", "--model", model)
+    at = "FROM indexes_indexversion v JOIN indexes_index i ON i.id = v.index_id WHERE slug = 'archive'"
+    until(lambda: site.sql(f"SELECT v.state {at}") == [("validating",)], "the archive's version", LONG)
+    site.manage("index", "validate", "archive/1")
+    site.manage("index", "promote", "archive/1")
+    program.send("POST", "/collections", name="Moving", slug="moving")
+    (tmp_path / "moving.txt").write_text("A text whose collection goes elsewhere meanwhile. " * 600)
+    site.manage("ingest", str(tmp_path), "--collection", "moving", "--wait")
+    number = begin(site, "--model", model)
+    until(lambda: vectors(site, number) > 0, "the first vectors", LONG)
+    assert site.manage("index", "move", "moving", "--index", "archive", "--wait")["there"]
+    until_state(site, number, "validating")
+    [(key,)] = site.sql("SELECT id FROM core_collection WHERE slug = 'moving'")
+    left = f"SELECT count(*) FROM {table(site, number)} WHERE collection_id = %s"
+    until(lambda: site.sql(left, key) == [(0,)], "what is left of it to go", LONG)
+    until(program.answers, "connections after the database was killed", LONG)
+    assert "archive" in program.version()
+    assert site.manage("search", "elsewhere", "--collection", "moving")["passages"]
+    until(lambda: site.manage("index", "audit")["ok"], "a clean audit", LONG, every=5)
 
 
 def test_what_is_put_in_and_taken_out_reaches_every_version(site: Site, model: str, tmp_path: Path) -> None:
@@ -183,9 +400,7 @@ def test_what_is_put_in_and_taken_out_reaches_every_version(site: Site, model: s
     site.manage("ingest", str(tmp_path), "--wait")
     site.sql("DELETE FROM documents_chunk WHERE id IN (SELECT id FROM documents_chunk ORDER BY id LIMIT 3)")
     until_state(site, number, "validating")
-    live = "SELECT number FROM indexes_indexversion WHERE state = 'live'"
-    [(serving,)] = site.sql(live)
-    until(lambda: vectors(site, number) == vectors(site, serving), "the same chunks in both", LONG)
+    until(lambda: vectors(site, number) == vectors(site, serving(site)), "the same chunks in both", LONG)
     check_all_is_well(site)
 
 
@@ -251,4 +466,46 @@ def test_an_endpoint_that_is_busy_fails_and_sends_what_are_no_vectors(site: Site
     assert endpoint.faults == []
     lengths = f"SELECT count(*) FROM {table(site, number)} WHERE abs(l2_norm(vector) - 1) < 0.01"
     assert site.sql(lengths) == [(vectors(site, number),)]
+    check_all_is_well(site)
+    site.manage("index", "cancel", str(number))
+
+
+def test_a_rate_limit_that_lasts_costs_time_and_no_document(
+    site: Site, program: Program, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    site.manage("index", "register", "limited", "--base-url", endpoint.url)
+    endpoint.faults = ["429"] * 40
+    number = begin(site, "--model", "limited")
+    waits = f"SELECT error LIKE '%%is away%%' {NUMBERED}"
+    until(lambda: site.sql(waits, number) == [(True,)], "the build to say that it waits", LONG)
+    tried = f"SELECT coalesce(max(attempts), 0) FROM indexes_embeddingjob WHERE version_id = (SELECT id {NUMBERED})"
+    until(lambda: len(endpoint.faults) < 16, "the endpoint to be asked for a while", LONG)
+    assert site.sql(tried, number)[0][0] <= 1, "what a lease takes is given back"
+    until_state(site, number, "validating")
+    let_on(site, number)
+    before = serving(site)
+    site.manage("index", "promote", str(number))
+    endpoint.faults = ["429"] * 16
+    (tmp_path / "limited.txt").write_text("A text that comes while nothing can be embedded. " * 300)
+    assert site.manage("ingest", str(tmp_path), "--wait")["failed"] == []
+    assert endpoint.faults == []
+    site.manage("index", "rollback")
+    assert serving(site) == before
+    check_all_is_well(site)
+    site.manage("index", "retire", str(number))
+
+
+def test_weights_that_were_changed_under_the_same_name_are_refused(site: Site, tmp_path: Path) -> None:
+    directory = static_model(tmp_path / "model")
+    site.manage("index", "register", str(directory))
+    [weights] = directory.rglob("*.safetensors")
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert "sha256" in site.manage("index", "try", str(directory))["problems"][0]
+    number = begin(site, "--model", str(directory))
+    refused = f"SELECT FROM indexes_embeddingjob WHERE version_id = (SELECT id {NUMBERED}) AND error LIKE '%%sha256%%'"
+    until(lambda: site.sql(refused, number), "a job that says so", LONG)
+    assert vectors(site, number) == 0
+    weights.write_bytes(kept)
+    until_state(site, number, "validating")
     check_all_is_well(site)

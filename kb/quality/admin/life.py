@@ -12,28 +12,37 @@ from django.utils import timezone
 
 from kb.core.admin.base import person
 from kb.core.problems import Problem
-from kb.indexes import building
-from kb.indexes.admin.versions import STATE_COLOURS, IndexVersionAdmin
+from kb.indexes.admin.versions import STATE_COLOURS
 from kb.indexes.building import Phase
-from kb.indexes.estimates import Estimate, estimate
-from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationReport
+from kb.indexes.estimates import Estimate
+from kb.indexes.models import (
+    CollectionMove,
+    EmbeddingModel,
+    Index,
+    IndexTransition,
+    IndexVersion,
+    ValidationReport,
+)
+from kb.indexes.watching import LEFT, look
 from kb.quality import shadow_report
+from kb.quality.admin.making import MakingPages
 from kb.quality.admin.pictures import chart, intervals, rails
 from kb.quality.admin.steps import STEPS, Step, offered
+from kb.quality.models import ValidationRequest
 from kb.quality.shadow_report import Summary
 from kb.quality.timeline import ENDED, WINDOWS, Timeline, stays, timeline
 from kb.search import rollout
 from kb.search.models import ShadowComparison
 
 State = IndexVersion.State
-UNBUILT = (State.BUILDING, State.PAUSED, State.FAILED)
 MOST_REPORTS = 10
+CHARTS = (("overlap", "rbo"), ("score_shift",), ("live_ms", "candidate_ms"))  # of a shadow's course
 
 
 @dataclass(frozen=True)
 class Card:
     """A version as it is now. `phase` of one that is not built, `left` what its build still takes, `canary` and
-    `shadow` where it is in that state."""
+    `shadow` where it is in that state; `measuring`: a report was asked for and is not there yet."""
 
     version: IndexVersion
     colour: str
@@ -43,6 +52,7 @@ class Card:
     left: Estimate | None = None
     canary: rollout.Step | None = None
     shadow: Summary | None = None
+    measuring: bool = False
 
     @property
     def percent(self) -> int:
@@ -56,17 +66,21 @@ class Card:
 
 @dataclass(frozen=True)
 class Shelf:
-    """An index, the picture of its versions' lives, those that there are, and those that are over."""
+    """An index, the picture of its versions' lives, those that there are, and those that are over; `coming` are
+    collections on their way into it."""
 
     index: Index
     timeline: Timeline
     cards: Sequence[Card]
     ended: Sequence[IndexVersion]
+    coming: Sequence[CollectionMove] = ()
 
     @property
     def moving(self) -> bool:
         """Whether the page changes by itself: it is read again then."""
-        return any(card.version.state in {State.BUILDING, State.VALIDATING} for card in self.cards)
+        return bool(self.coming) or any(
+            card.measuring or card.version.state in {State.BUILDING, State.VALIDATING} for card in self.cards
+        )
 
 
 def versions() -> "QuerySet[IndexVersion]":
@@ -86,24 +100,27 @@ def shelf(index: Index, window: str, acting: bool) -> Shelf:
         timeline(found, window, timezone.now()),
         [card(version, acting) for version in there],
         [version for version in found if version.state in ENDED],
+        list(index.moves.select_related("collection", "actor").order_by("pk")) if acting else [],
     )
 
 
 def card(version: IndexVersion, acting: bool) -> Card:
     """`acting` says whether the person may do anything here."""
+    sight = look(version) if version.state in LEFT else None
     return Card(
         version,
         STATE_COLOURS.get(version.state, "default"),
         offered(version) if acting else [],
         next(iter(version.reports.all()), None),
-        building.phase(version) if version.state in UNBUILT else None,
-        estimate(version) if version.state == State.BUILDING else None,
+        sight.phase if sight else None,
+        sight.left if sight and version.state == State.BUILDING else None,
         rollout.measured(version) if version.state == State.CANARY else None,
         shadow_report.summary(version) if version.state == State.SHADOW else None,
+        ValidationRequest.objects.filter(version=version).exists(),
     )
 
 
-class LifeAdmin(IndexVersionAdmin):
+class LifeAdmin(MakingPages):
     """The versions, with pages of their lives. Whoever may see versions may look; all else is for administrators
     with all rights, since queries of everybody are shown and everybody's searches are changed."""
 
@@ -116,6 +133,11 @@ class LifeAdmin(IndexVersionAdmin):
             ("<int:pk>/life/", self.version_view, "life_of"),
             ("<int:pk>/life/<slug:name>/", self.step_view, "step"),
             ("compared/<int:pk>/", self.judge_view, "judge"),
+            ("life/index/", self.index_view, "index"),
+            ("life/index/<int:pk>/build/", self.build_view, "build"),
+            ("life/move/", self.move_view, "move"),
+            ("life/model/", self.model_view, "model"),
+            ("life/model/<int:pk>/try/", self.try_view, "try"),
         )
         own = [
             path(route, self.admin_site.admin_view(view), name=f"indexes_indexversion_{name}")
@@ -134,6 +156,8 @@ class LifeAdmin(IndexVersionAdmin):
             "windows": WINDOWS,
             "window": window,
             "shelves": [shelf(index, window, acting) for index in indexes],
+            "acting": acting,
+            "models": EmbeddingModel.objects.order_by("name", "pk") if acting else [],
         }
         return self.page(request, "admin/indexes/life.html", context)
 
@@ -150,7 +174,7 @@ class LifeAdmin(IndexVersionAdmin):
             "rails": rails(shown.canary.decision.guardrails) if shown.canary else [],
             "reports": [(report, intervals(report)) for report in version.reports.all()[:MOST_REPORTS]],
             "beside": beside if beside.count else None,
-            "charts": [chart(course, *names) for names in (("overlap", "rbo"), ("live_ms", "candidate_ms"))],
+            "charts": [chart(course, *names) for names in CHARTS],
             "disagreements": shadow_report.disagreements(version, person(request)) if all_rights else [],
             "preferences": ShadowComparison.Preference.choices,
             "stays": list(reversed(stays(version.transitions.all()))),

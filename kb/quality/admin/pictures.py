@@ -28,6 +28,7 @@ LABELS = {
     "rbo": "rank-biased overlap",
     "live_ms": "live version, ms",
     "candidate_ms": "this version, ms",
+    "score_shift": "score shift of what both found",
 }
 
 
@@ -107,12 +108,12 @@ def chart(moments: Sequence[Moment], *names: str) -> dict[str, str] | None:
     sets: list[dict[str, Any]] = [
         {
             "label": LABELS[name],
-            "data": [round(getattr(moment, name), 3) for moment in moments],
+            "data": [rounded(getattr(moment, name)) for moment in moments],
             "borderColor": colour,
             "borderWidth": 2,
             "pointRadius": 0,
         }
-        for name, colour in zip(names, LINES, strict=True)
+        for name, colour in zip(names, LINES[-len(names) :], strict=True)
     ]
     when = [timezone.localtime(moment.at).strftime("%-d %b %H:%M") for moment in moments]
     options = {
@@ -126,3 +127,7 @@ def chart(moments: Sequence[Moment], *names: str) -> dict[str, str] | None:
         },
     }
     return {"data": json.dumps({"labels": when, "datasets": sets}), "options": json.dumps(options)}
+
+
+def rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)  # a gap in the line

@@ -1,18 +1,22 @@
 """The search page: ranked passages, with the words that were searched for."""
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from uuid import UUID
+
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from kb.core.models import Reader
 from kb.core.problems import Problem
 from kb.documents.models import Document
+from kb.search import actions
 from kb.search.engine import Results, search
-from kb.search.forms import QuestionForm
-from kb.search.models import RetrievalProfile
+from kb.search.forms import PlaceForm, QuestionForm
+from kb.search.models import Query, RetrievalProfile
 from kb.search.profiles import may_choose
-from kb.search.views.setting import found
+from kb.search.views.setting import found, passage_url
 
 RESULTS = 20
 MOST_PROFILES = 20
@@ -43,7 +47,9 @@ def searching(request: HttpRequest) -> HttpResponse:
         "collections": form.collections,
         "problem": problem,
         "results": results,
-        "found": found(results.passages, results.sources.values(), results.words) if results else [],
+        "found": found(results.passages, results.sources.values(), results.words, results.query)
+        if results
+        else [],
         "empty": empty_because(form),
         "as_typed": f"{request.GET.urlencode()}&as_typed=on",
         "profiles": profile_names(request.user),
@@ -51,6 +57,21 @@ def searching(request: HttpRequest) -> HttpResponse:
     }
     status = problem.status if problem else 404 if form.errors else 200
     return render(request, "search/search.html", context, status=status)
+
+
+@require_safe
+def result(request: HttpRequest, pk: UUID, rank: int) -> HttpResponse:
+    """Leads to a result of one's own search, and notes that it was opened. The document's page says who may see it."""
+    own = Query.objects.visible_to(request.user).values("pk")
+    query = get_object_or_404(
+        Query.objects.filter(Q(pk__in=own) | Q(user=None)), pk=pk, kind=Query.Kind.SEARCH
+    )
+    form = PlaceForm(request.GET)
+    if not form.is_valid() or not 1 <= rank <= max(query.results, RESULTS):
+        raise Http404("There is no such result.")
+    actions.note_result_opened(request.user, query, rank)
+    place = form.cleaned_data
+    return redirect(passage_url(place["document"], place["start"], place["end"], place["revision"]))
 
 
 def profile_names(reader: Reader) -> list[str]:

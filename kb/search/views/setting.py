@@ -11,7 +11,7 @@ from kb.core.models import Reader
 from kb.documents.models import Chunk, DocumentRevision
 from kb.documents.reading import heading_path, page_at
 from kb.search.answers import ShownAnswer, ShownCitation, shown_to
-from kb.search.models import Answer
+from kb.search.models import Answer, Query
 from kb.search.rendering import answer_html
 from kb.search.snippets import Piece, snippet
 from retrieval.evidence import Passage
@@ -57,6 +57,16 @@ def passage_url(document_id: object, start: int, end: int, revision: int | None 
     return f"{reverse('document', args=[document_id])}?{urlencode(place)}#passage"
 
 
+def result_url(query: Query, rank: int, passage: Passage, revision: int | None) -> str:
+    """The way to a result, past the note that it was opened."""
+    place = {
+        "document": passage.document_id,
+        "start": passage.start,
+        "end": passage.start + len(passage.text),
+    } | ({"revision": revision} if revision else {})
+    return f"{reverse('result', args=[query.pk, rank])}?{urlencode(place)}"
+
+
 def reply(reader: Reader, answer: Answer) -> Reply:
     """The answer as this reader may see it."""
     shown = shown_to(reader, answer)
@@ -100,8 +110,11 @@ def layouts_of(shown: ShownAnswer) -> dict[int, Layout]:
     }
 
 
-def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> list[Found]:
-    """The passages with their snippets, linked to the revision they were cut from."""
+def found(
+    passages: Sequence[Passage], chunks: Iterable[Chunk], query: str, searched: Query | None = None
+) -> list[Found]:
+    """The passages with their snippets, linked to the revision they were cut from; those of a search that is stored
+    by a way that notes that they were opened."""
     revision_of = {chunk.pk: chunk.revision_id for chunk in chunks}
     found = DocumentRevision.objects.filter(pk__in=set(revision_of.values()))
     revisions = {
@@ -109,16 +122,13 @@ def found(passages: Sequence[Passage], chunks: Iterable[Chunk], query: str) -> l
     }
     return [
         Found(
-            href=passage_url(
-                passage.document_id,
-                passage.start,
-                passage.start + len(passage.text),
-                number,
-            ),
+            href=result_url(searched, rank, passage, number)
+            if searched
+            else passage_url(passage.document_id, passage.start, passage.start + len(passage.text), number),
             passage=passage,
             headings=below(passage.title, passage.heading_path),
             snippet=snippet(passage.text, query, language=language),
         )
-        for passage in passages
+        for rank, passage in enumerate(passages, 1)
         for number, language in [revisions.get(revision_of.get(passage.chunk_id, 0), (None, ""))]
     ]

@@ -1,9 +1,13 @@
 """The demo corpus is readable in all six formats, and its judged quotes stand in its documents."""
 
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kb.indexes.management.commands import load_demo
 from kb.quality.datasets import Question, demo_files, demo_questions
 from retrieval.loading import load
 from retrieval.spans import LoadedText
@@ -34,3 +38,23 @@ def test_quotes_stand_in_their_documents(question: Question) -> None:
     texts = [squeezed(corpus()[path].text) for path in question.documents]
     for quote in question.quotes:
         assert any(squeezed(quote) in text for text in texts), quote
+
+
+def test_a_second_space_is_made_once_of_its_passages(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def principal(directory: Path, texts: Sequence[str], dimensions: int) -> Path:
+        made.append((len(texts), dimensions))
+        directory.mkdir()
+        return directory
+
+    settings.KB_HOME = tmp_path
+    monkeypatch.setattr(load_demo, "principal", principal)
+    paths = sorted((load_demo.CORPUS / "guide").glob("*.md"))
+    first, again = load_demo.second_space(paths), load_demo.second_space(paths)
+    assert first == again == tmp_path / "models" / "demo-space"
+    assert first.is_dir()
+    ((texts, dimensions),) = made
+    assert (texts > 20, dimensions) == (True, 384)

@@ -22,3 +22,4 @@ def other(charlie: User) -> Collection:
 def unmeasured() -> None:
     """No test goes by the pace of another."""
     embedding._paces.clear()
+    embedding._rests.clear()

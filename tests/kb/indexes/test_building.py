@@ -223,8 +223,40 @@ class TestFailure:
         with monkeypatch.context() as patched:
             patched.setattr(graph, "ensure", away)
             assert advance(made.pk) is Step.OVER
-        assert state_of(made) == "building"
+        made.refresh_from_db()
+        assert (made.state, made.index_tries) == ("building", 1)
+        assert "closed the connection" in made.error
         assert building.idle() == [made.pk], "a sweep finds it"
+        assert built(made).state == "validating"
+        assert made.error == ""
+
+    @pytest.mark.parametrize(
+        ("error", "tries"),
+        [
+            (psycopg.errors.DiskFull("No space left on device"), 1),
+            (psycopg.errors.ProgramLimitExceeded("column cannot have more than 4000 dimensions"), 1),
+            (psycopg.errors.CrashShutdown("the database ends"), building.MOST_INDEX_TRIES),
+        ],
+    )
+    def test_an_index_that_cannot_be_built_is_not_tried_for_ever(
+        self, index: Index, error: psycopg.Error, tries: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = begin(index)
+        advance(made.pk)
+        embedding.embed_for(made, 60)
+        tried = []
+
+        def refused(*_: object) -> None:
+            tried.append(made.pk)
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(graph, "ensure", refused)
+            while state_of(made) == "building":
+                advance(made.pk)
+        assert len(tried) == tries
+        assert str(error) in IndexVersion.objects.get(pk=made.pk).error
+        resume(None, made)
         assert built(made).state == "validating"
 
     def test_documents_that_people_hold_back_are_waited_for(

@@ -1,6 +1,7 @@
 """The life of a version from the command line."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from kb.core.models import AuditEntry, Collection, Heartbeat, User
-from kb.indexes import commands
+from kb.indexes import commands, dropping, embedding_queue, embedding_table
 from kb.indexes.models import Index, IndexTransition, IndexVersion
 from tests.kb.indexes.counting import Counting, embed_all
 from tests.kb.indexes.rows import chunked
@@ -109,6 +110,35 @@ def test_waiting_tells_how_it_ended(version: IndexVersion, monkeypatch: pytest.M
     monkeypatch.setattr(commands.time, "sleep", fail)
     with pytest.raises(SystemExit):
         said("build", "--m", "8", "--wait")
+
+
+def test_the_end_of_a_version_is_waited_for_until_its_table_is_gone(
+    version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Heartbeat.objects.create(worker="parse@here:1", queue="parse", pid=1, at=timezone.now())
+    looked = []
+
+    def end(_: float) -> None:
+        looked.append(embedding_table.exists(made))
+        dropping.end_due()
+        dropping.drop_tables(timedelta(0))
+
+    monkeypatch.setattr(commands.time, "sleep", end)
+    for command, state in (("cancel", "building"), ("retire", "retired")):
+        made = beside(version, state)
+        assert given(command, str(made.number), "--wait")["bytes"] == 0
+        assert not embedding_table.exists(made)
+    assert looked == [True, True]
+
+
+def test_a_promotion_waits_for_what_came_last(version: IndexVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    Heartbeat.objects.create(worker="embed@here:1", queue="embed", pid=1, at=timezone.now())
+    made = beside(version, "validating")
+    report(made)
+    embedding_queue.enqueue_missing(made)
+    monkeypatch.setattr(commands.time, "sleep", lambda _: embed_all(made, Counting(made)))
+    told = given("promote", "2", "--wait")
+    assert (told["state"], told["done"]) == ("live", 2)
 
 
 def test_an_audit_that_finds_something_says_so_by_its_status(version: IndexVersion) -> None:

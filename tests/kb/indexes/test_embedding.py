@@ -22,9 +22,11 @@ from kb.indexes import embedding, embedding_queue, embedding_table
 from kb.indexes.embedding import MOST_IN_A_ROW, batches, lease_size
 from kb.indexes.embedding_queue import Input, lease
 from kb.indexes.models import EmbeddingJob, EmbeddingModel, Index, IndexVersion
+from retrieval.embedders import EmbedderAway, Kind, Vectors
 from tests.conftest import load_here
 from tests.kb.indexes.counting import Counting, embed_all
 from tests.kb.indexes.rows import chunked, table, waiting
+from tests.kb.indexes.versions import another_space
 
 pytestmark = pytest.mark.django_db
 
@@ -287,6 +289,49 @@ class TestTrouble:
         tried.update(lease_until=None)
         embed_all(version, Counting(version))
         assert {state(document) for document in documents} == {"ready"}
+
+    def test_a_model_that_fails_on_all_of_a_book_is_asked_a_few_times(
+        self, collection: Collection, version: IndexVersion
+    ) -> None:
+        chunked(version, collection, [f"text {n}" for n in range(128)])
+        embedder = Counting(version, fails=lambda _: True)
+        assert not embedding.embed_batch(version, lease(version), embedder)
+        assert len(embedder.calls) < 40
+        assert EmbeddingJob.objects.filter(attempts=1).count() == embedding.MOST_INPUTS_IN_A_ROW
+
+    def test_a_model_that_takes_nothing_costs_no_attempts_and_is_left_alone(
+        self, collection: Collection, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Busy(Counting):
+            def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+                self.calls.append(list(texts))
+                raise EmbedderAway("too many requests", 60)
+
+        document = chunked(version, collection, [f"text {n}" for n in range(40)])
+        embedder = Busy(version)
+        monkeypatch.setattr(embedding.providers, "embedder_for", lambda _: embedder)
+        assert not embedding.embed_for(version, 60)
+        assert len(embedder.calls) == 1, "no half of a batch is asked for"
+        assert set(EmbeddingJob.objects.values_list("attempts", "lease_until", "error")) == {(0, None, "")}
+        assert not embedding.embed_for(version, 60)
+        assert len(embedder.calls) == 1, "its rest is not over"
+        monkeypatch.undo()
+        embedding._rests[version.model_id] -= 60
+        assert not embedding.embed_for(version, 60)
+        assert (state(document), waiting(document)) == ("ready", 0)
+
+    def test_a_build_says_why_it_does_not_get_on(self, collection: Collection, version: IndexVersion) -> None:
+        class Busy(Counting):
+            def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+                raise EmbedderAway("too many requests")
+
+        document = chunked(version, collection, ["one"])
+        built = another_version(version, model=another_space(), dimensions=64)
+        embedding_queue.enqueue(built, [document], built.chunking)
+        assert not embedding.embed_batch(built, lease(built), Busy(built))
+        assert "too many requests" in IndexVersion.objects.get(pk=built.pk).error
+        assert embedding.embed_batch(built, lease(built))
+        assert IndexVersion.objects.get(pk=built.pk).error == ""
 
     def test_a_model_that_cannot_be_loaded_lets_the_work_wait(
         self, collection: Collection, version: IndexVersion

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from kb.core.models import Collection, Heartbeat
 from kb.documents.models import Chunk, Chunking
-from kb.indexes import calibrating
+from kb.indexes import calibrating, embedding_queue
 from kb.indexes.estimates import DERIVED_A_SECOND, estimate
 from kb.indexes.models import Calibration, EmbeddingModel, Index, IndexVersion
 from kb.indexes.version_actions import Wanted, estimated
@@ -37,8 +37,18 @@ def working(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("working")
+def test_what_workers_do_of_late_says_nothing_of_another_model(index: Index, version: IndexVersion) -> None:
+    assert estimated(index, Wanted(model=another_space())).rate is None
+    made = beside(version, "building", model=another_space(32), dimensions=32)
+    embedding_queue.enqueue_missing(made)
+    assert estimate(made).rate is None
+    assert embedding_queue.lease(made)
+    assert estimate(made).rate == 2.0, "it is this one that they embed"
+
+
+@pytest.mark.usefixtures("working")
 def test_time_and_energy_go_by_what_workers_do_of_late(index: Index) -> None:
-    found = estimated(index, Wanted(model=another_space()))
+    found = estimated(index, Wanted(storage="vector", derive=False))
     assert (found.chunks, found.tokens, found.rate, found.seconds) == (2, 5, 2.0, 1.0)
     assert found.watt_hours == pytest.approx(72 * 0.5 / 3600)
     assert (found.cost, found.derived, found.rough) == (None, False, False)
@@ -52,6 +62,10 @@ def test_what_is_done_is_not_left(version: IndexVersion) -> None:
     assert chunk is not None
     embed_all(made, Counting(made))
     assert estimate(made).chunks == 2, "nothing was queued"
+    embedding_queue.enqueue_missing(made)
+    embed_all(made, Counting(made))
+    assert (estimate(made).chunks, estimate(made).tokens) == (0, 0)
+    assert (estimate(made, 1).chunks, estimate(made, 1).tokens) == (1, 2)
     assert estimate(version).chunks == 0
 
 
@@ -93,11 +107,9 @@ def test_chunks_that_are_not_cut_yet_are_guessed(index: Index) -> None:
 
 @pytest.mark.usefixtures("working")
 def test_the_command_says_it_first() -> None:
-    another_space()
-
     def said(*arguments: str) -> str:
         out = StringIO()
-        call_command("index", "build", "--model", "hashing", "--dry-run", *arguments, stdout=out)
+        call_command("index", "build", "--storage", "vector", "--embed", "--dry-run", *arguments, stdout=out)
         return out.getvalue()
 
     assert said().strip() == "2 chunks with 5 tokens left, about 0:00:01, 0.0 Wh"

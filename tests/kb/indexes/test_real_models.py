@@ -17,11 +17,11 @@ from kb.indexes.models import Index, IndexVersion
 from kb.indexes.version_actions import Wanted, build, promote, rollback
 from kb.search.engine import search
 from retrieval.embedders.model_files import DEFAULT_MODEL
+from retrieval.embedders.principal import principal
 from retrieval.protocols import Scope
 from tests.kb.indexes.counting import Counting, embed_all
 from tests.kb.indexes.rows import chunked
 from tests.kb.indexes.versions import built, report
-from tests.retrieval.embedders.variants import principal
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 

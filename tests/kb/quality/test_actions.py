@@ -7,6 +7,7 @@ from kb.core.problems import Problem
 from kb.indexes.models import Index, IndexTransition, IndexVersion, ValidationReport
 from kb.indexes.version_actions import override
 from kb.quality.actions import canary, request_validation, shadow
+from kb.quality.models import ValidationRequest
 from kb.quality.tasks import validate_version_task
 from tests.kb.candidates import State, candidate
 
@@ -44,12 +45,17 @@ def test_a_validation_is_requested_and_done_by_a_worker(admin: User, index: Inde
     validate_version_task(version.pk)
     assert ValidationReport.objects.get().version == version
     validate_version_task(version.pk)
+    assert ValidationReport.objects.count() == 1, "nothing is asked for any more"
+    request_validation(admin, version)
+    validate_version_task(version.pk)
     assert ValidationReport.objects.count() == 2, "another time, another report"
     validate_version_task(-1)
+    request_validation(admin, version)
     IndexVersion.objects.filter(pk=version.pk).update(state=State.CANCELLED)
     version.refresh_from_db()
     validate_version_task(version.pk)
     assert ValidationReport.objects.count() == 2
+    assert not ValidationRequest.objects.exists()
     with pytest.raises(Problem):
         request_validation(admin, version)
 

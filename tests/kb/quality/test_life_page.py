@@ -1,6 +1,7 @@
 """The pages of versions' lives: what they show in each state, exactly the legal buttons, and who may press them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,8 +13,8 @@ from django.utils import timezone
 
 from kb.core.models import AuditEntry, Collection, Heartbeat, User
 from kb.documents.models import Chunk
-from kb.indexes import lifecycle
-from kb.indexes.models import Index, IndexVersion, ValidationReport
+from kb.indexes import lifecycle, watching
+from kb.indexes.models import EmbeddingJob, Index, IndexVersion, ValidationReport
 from kb.quality.admin.pictures import chart, intervals, rails
 from kb.quality.shadow_report import Moment
 from kb.quality.validating import validate
@@ -257,6 +258,9 @@ def test_a_chart_has_a_point_for_each_moment() -> None:
     assert made is not None
     assert '"data": [0.25, 0.25]' in made["data"]
     assert "1 Jan 01:00" in made["data"]
+    shifted = chart([*moments, replace(moments[0], score_shift=-0.12)], "score_shift")
+    assert shifted is not None
+    assert '"data": [null, null, -0.12]' in shifted["data"], "a gap where nothing was found in common"
 
 
 def test_a_build_says_how_far_it_is_and_what_it_still_takes(site: Client, version: IndexVersion) -> None:
@@ -268,4 +272,9 @@ def test_a_build_says_how_far_it_is_and_what_it_still_takes(site: Client, versio
     assert "The time left is not known yet" in page
     assert 'hx-trigger="every 5s"' in page, "the page follows a build"
     Heartbeat.objects.create(worker="embed@here", queue="embed", pid=1, rate=50.0, at=timezone.now())
+    chunk, until = Chunk.objects.get(), timezone.now() + EmbeddingJob.LEASE
+    EmbeddingJob.objects.create(
+        version=version, chunk=chunk, collection_id=chunk.collection_id, lease_until=until
+    )
+    watching._seen.clear()
     assert "left, at 30 chunks a second" in site.get(LIFE).content.decode()

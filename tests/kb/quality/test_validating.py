@@ -53,7 +53,7 @@ def test_a_sound_version_passes_with_its_figures(admin: User, index: Index, ques
     version = candidate(index)
     report = validate(admin, version)
     assert (report.verdict, failed(report), report.against) == ("pass", [], index.live_version)
-    assert len(report.reasons) == 5
+    assert len(report.reasons) == 6
     figures = report.figures
     assert figures["rows"] == [
         {"collection": questions.index.pk and Collection.objects.get().pk, "chunks": 8, "right": 8,

@@ -212,7 +212,7 @@ def test_showing_an_answer_takes_no_query_per_footnote(
     alice: User, answer: Answer, django_assert_num_queries: object
 ) -> None:
     assert answer.citations.count() == 2
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         shown_to(alice, answer)
 
 

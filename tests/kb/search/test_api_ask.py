@@ -35,7 +35,7 @@ def asked(client, **headers):
 
 def test_an_answer_with_footnotes(as_user, bob, document):
     body = asked(as_user(bob)).json()
-    assert (body["state"], body["question"]) == ("answered", BODY["question"])
+    assert (body["state"], body["question"], body["version"]) == ("answered", BODY["question"], "Default v1")
     assert "[1]" in body["text"]
     citation = body["citations"][0]
     assert (citation["visible"], citation["document_id"]) == (True, str(document.pk))
@@ -79,6 +79,7 @@ def test_a_stream_of_events(bob, document, key):
     assert started["passages"][0]["document_id"] == str(document.pk)
     assert {name for name, _ in middle} == {"text", "citation"}
     assert "".join(body["text"] for name, body in middle if name == "text").strip() == answer["text"].strip()
+    assert answer["version"] == "Default v1"
     assert Answer.objects.get(pk=answer["id"]).state == "answered"
 
 

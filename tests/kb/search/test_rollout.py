@@ -60,9 +60,12 @@ def test_both_sides_are_counted_since_the_step_began(admin: User, canary: IndexV
         Interaction.objects.create(answer=answers[0], user=admin, kind=kind)
     Interaction.objects.create(answer=answers[1], user=admin, kind="helpful")
     Answer.objects.filter(pk=answers[3].pk).update(state=Answer.State.DECLINED)
+    for rank in (1, 2):
+        Interaction.objects.create(query=queries[2], user=admin, kind="opened", marker=rank)
     asked(live(canary), 3)
     step = measured(canary)
     found = step.candidate
+    assert (found.clicked, step.live.clicked) == (1, 0)
     assert (found.queries, found.degraded, found.empty) == (7, 1, 2)
     assert (found.asked, found.unanswered) == (4, 1)
     assert (found.answers, found.opened, found.judged, found.unhelpful) == (3, 1, 2, 1)

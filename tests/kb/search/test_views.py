@@ -257,11 +257,21 @@ def test_an_answer_that_does_not_exist_is_not_found(as_user, bob: User) -> None:
 
 
 class TestSearch:
-    def test_finds_passages_and_marks_words(self, as_user, bob: User, bees: Document) -> None:
+    def test_finds_passages_and_marks_words(self, as_user, bob: User, charlie: User, bees: Document) -> None:
         html = as_user(bob).get("/search/", {"q": "dancing bees"}).content.decode()
         assert "<mark>dance</mark>" in html
         assert "&lt;b&gt;" in html or "<b>direction" not in html
-        assert re.search(rf'href="/documents/{bees.pk}/\?start=\d+&amp;end=\d+&amp;revision=1#passage"', html)
+        way = re.search(rf'href="(/search/\S+/results/1/\?document={bees.pk}&amp;\S+)"', html)
+        assert way is not None
+        opened = as_user(bob).get(way[1].replace("&amp;", "&"))
+        assert re.fullmatch(
+            rf"/documents/{bees.pk}/\?start=\d+&end=\d+&revision=1#passage", opened["Location"]
+        )
+        noted = Interaction.objects.get()
+        assert (noted.query, noted.user, noted.kind, noted.marker) == (Query.objects.get(), bob, "opened", 1)
+        assert as_user(charlie).get(way[1].replace("&amp;", "&")).status_code == 404, "another one's search"
+        assert as_user(bob).get(way[1].split("?")[0]).status_code == 404
+        assert Interaction.objects.count() == 1
 
     def test_charlie_finds_nothing(self, as_user, charlie: User, bees: Document) -> None:
         said = words(as_user(charlie).get("/search/", {"q": "dancing bees"}))

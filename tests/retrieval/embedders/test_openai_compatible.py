@@ -9,7 +9,7 @@ import numpy as np
 import openai
 import pytest
 
-from retrieval.embedders import EmbeddingError, Kind
+from retrieval.embedders import EmbedderAway, EmbeddingError, Kind
 from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
 from tests.contracts import EmbedderContract
@@ -162,13 +162,28 @@ def test_a_busy_endpoint_is_asked_again_when_it_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("refusal", "seconds", "asked"),
+    [
+        ((429, {"retry-after": "3600"}), 3600, 1),
+        ((429, {}), None, 4),
+        ((503, {"retry-after": "2"}), 2, 4),
+    ],
+)
+def test_one_that_takes_no_texts_is_away_for_as_long_as_it_says(
+    refusal: tuple[int, dict[str, str]], seconds: float | None, asked: int
+) -> None:
+    busy = Busy(*[refusal] * 10)
+    with pytest.raises(EmbedderAway) as away:
+        busy.embed()
+    assert (away.value.seconds, busy.asked) == (seconds, asked)
+
+
+@pytest.mark.parametrize(
     ("refusal", "asked"),
     [
         ((400, {}), 1),
         ((401, {}), 1),
         ((404, {}), 1),
-        ((429, {"retry-after": "3600"}), 1),
-        ((429, {}), 4),
         ((500, {}), 4),
     ],
 )

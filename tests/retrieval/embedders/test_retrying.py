@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from retrieval.embedders.retrying import Patience, retry_after
+from retrieval.embedders.retrying import Patience, away, retry_after
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REQUEST = httpx2.Request("POST", "http://endpoint.test/v1/embeddings")
@@ -16,6 +16,7 @@ REQUEST = httpx2.Request("POST", "http://endpoint.test/v1/embeddings")
 def refused(status: int, **headers: str) -> openai.APIStatusError:
     kinds: dict[int, type[openai.APIStatusError]] = {
         400: openai.BadRequestError, 429: openai.RateLimitError, 500: openai.InternalServerError,
+        503: openai.InternalServerError,
     }  # fmt: skip
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return kinds[status]("no", response=httpx2.Response(status, headers=named, request=REQUEST), body=None)
@@ -63,6 +64,21 @@ def test_its_wish_is_kept_and_not_in_step() -> None:
 )
 def test_it_gives_up(attempt: int, error: openai.OpenAIError) -> None:
     assert Patience(attempts=3, first=1.0, longest=10.0).wait(attempt, error, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (refused(429), True),
+        (refused(503), True),
+        (openai.APIConnectionError(request=REQUEST), True),
+        (refused(500), False),  # of one text, maybe
+        (openai.APITimeoutError(request=REQUEST), False),  # fewer texts may be in time
+        (refused(400), False),
+    ],
+)
+def test_who_is_away_whatever_the_texts(error: openai.OpenAIError, expected: bool) -> None:
+    assert away(error) is expected
 
 
 def test_an_endpoint_that_cannot_be_reached_is_tried_again() -> None:

@@ -75,6 +75,7 @@ def report(shown: ShownAnswer, closest: list[str]) -> str:
             "citations": citations,
             "closest": closest,
             "model": shown.model,
+            "version": shown.version,
             "error": shown.error,
         },
         ensure_ascii=False,
