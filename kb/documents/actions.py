@@ -101,7 +101,7 @@ def queue_new(
     adding.queue_all(actor, new, paused=paused)
     told = [(document, {"collection": collection.slug, "filename": given.name}) for document, given in new]
     record_all(actor, "add", told)
-    wake_parsing_on_commit(collection.pk)
+    wake_parsing_on_commit()
 
 
 def stored(file: File[bytes], filename: str | None) -> Given | Problem:
@@ -164,7 +164,7 @@ def replace_document(
         paused = adding.hold_collection(locked.collection_id, locked.upload_id)
         adding.queue_all(actor, [(locked, given)], paused=paused)
         record(actor, "replace", locked, filename=given.name)
-        wake_parsing_on_commit(document.collection_id)
+        wake_parsing_on_commit()
     return locked
 
 
@@ -282,7 +282,7 @@ def again(actor: User, document: Document, verb: str, revision: DocumentRevision
     paused = adding.hold_collection(document.collection_id, document.upload_id)
     adding.queue(document, revision, paused=paused)
     record(actor, verb, document)
-    wake_parsing_on_commit(document.collection_id)
+    wake_parsing_on_commit()
     return document
 
 
@@ -318,7 +318,7 @@ def resume(actor: User, scope: Scope) -> int:
             raise Problem("not_paused", "This document is not paused.", 409)
         tell_paused(scope, paused=False)
         record(actor, "resume", scope, documents=count)
-        wake_parsing_on_commit(collection.pk)
+        wake_parsing_on_commit()
     return count
 
 
@@ -404,7 +404,7 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
                 409,
             )
         record(actor, "retry", scope, documents=count)
-        wake_parsing_on_commit(collection.pk)
+        wake_parsing_on_commit()
     return count
 
 

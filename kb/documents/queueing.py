@@ -150,12 +150,24 @@ def waiting() -> QuerySet[Document]:
     )
 
 
-def several_wait(collection_id: int) -> bool:
-    """Whether there is more to parse in the collection than one worker has at hand."""
-    return len(waiting().filter(collection=collection_id).order_by().values_list("pk")[:2]) > 1
+def several_wait() -> bool:
+    """Whether there is more to parse than one worker has at hand."""
+    return len(waiting().order_by().values_list("pk")[:2]) > 1
 
 
-def collections_waiting() -> list[int]:
-    """The collections that have something to parse."""
+_served = {"last": 0}
+
+
+def next_collection() -> int | None:
+    """The collection whose turn it is: of those with something to parse the next after this process's last one."""
+    found = collections_waiting()
+    chosen = found.filter(pk__gt=_served["last"]).first() or found.first()
+    if chosen is not None:
+        _served["last"] = chosen
+    return chosen
+
+
+def collections_waiting() -> QuerySet[Collection, int]:
+    """The collections that have something to parse, by id."""
     mine = waiting().filter(collection=OuterRef("pk")).order_by()
-    return list(Collection.objects.filter(Exists(mine)).order_by("pk").values_list("pk", flat=True))
+    return Collection.objects.filter(Exists(mine)).order_by("pk").values_list("pk", flat=True)

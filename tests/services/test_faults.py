@@ -172,10 +172,9 @@ def test_a_killed_and_emptied_broker(live_site: Site, folder: Path) -> None:
 def test_the_same_task_delivered_many_times(live_site: Site, folder: Path) -> None:
     put_in(live_site, folder)
     [(version,)] = live_site.sql("SELECT live_version_id FROM indexes_index WHERE is_default")
-    [(collection,)] = live_site.sql("SELECT DISTINCT collection_id FROM documents_document LIMIT 1")
     for _ in range(3):
         live_site.send("kb.indexes.tasks.embed_chunks_task", version)
-        live_site.send("kb.documents.tasks.parse_documents_task", collection)
+        live_site.send("kb.documents.tasks.parse_documents_task")
     check_all_is_well(live_site, names(folder))
 
 

@@ -64,7 +64,7 @@ def test_a_page_sends_the_next_one_of_its_host_and_what_is_to_be_parsed(
     WebHost.objects.update(not_before=timezone.now())
     first, second, _ = WebPage.objects.order_by("next_at", "pk")
     tasks.fetch_page_task(first.pk)
-    assert sent == [("parse_documents_task", collection.pk, None), ("fetch_page_task", second.pk, 1.0)]
+    assert sent == [("parse_documents_task", None), ("fetch_page_task", second.pk, 1.0)]
     assert Document.objects.get().state == Document.State.QUEUED
 
 
