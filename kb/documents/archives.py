@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import transaction
 
@@ -16,11 +16,13 @@ from kb.core.problems import Problem
 from kb.documents import adding, originals, queueing, stages
 from kb.documents.adding import Given
 from kb.documents.models import Document, DocumentRevision
-from retrieval.loading.archives import Entry, Unfit, unpack
+from retrieval.loading.archives import Bounds, Entry, Unfit, unpack
 from retrieval.loading.errors import LoadError
 from retrieval.spans import LoadedText
 
+# What is taken in together: so many files, or so many bytes, since all of it is held in memory.
 BATCH = 50
+BATCH_BYTES = 32 * 1024 * 1024
 
 
 class Known(NamedTuple):
@@ -58,10 +60,12 @@ def take_apart(document: Document, revision: DocumentRevision) -> LoadedText:
     it was cancelled or deleted meanwhile.
     """
     contents = Contents()
-    entries = readable(unpack(Path(revision.file.path)), contents)
-    while batch := list(islice(entries, BATCH)):
+    # What is larger would be refused anyhow.
+    bounds = Bounds(entry_bytes=settings.MAX_UPLOAD_BYTES)
+    for batch in batches(readable(unpack(Path(revision.file.path), bounds), contents)):
         take_in(document, batch, contents)
         stages.advance(document.pk, "parse", contents.count)
+        batch.clear()  # before the next one is unpacked
     if contents.unfit and not contents.held:
         raise contents.unfit[0]
     forget_entries(document, [known.document_id for known in contents.known.values()])
@@ -84,6 +88,20 @@ def readable(entries: Iterable[Entry | Unfit], contents: Contents) -> Iterator[G
         else:
             content_hash = hashlib.sha256(entry.content).hexdigest()
             yield Given(name, content_hash, ContentFile(entry.content, PurePath(name).name))
+
+
+def batches(entries: Iterable[Given]) -> Iterator[list[Given]]:
+    """The files in groups; a group ends with the file that makes it large enough."""
+    batch: list[Given] = []
+    held = 0
+    for given in entries:
+        batch.append(given)
+        held += given.file.size
+        if len(batch) >= BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def take_in(document: Document, batch: list[Given], contents: Contents) -> None:
