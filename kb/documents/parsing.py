@@ -97,6 +97,11 @@ def parse_claimed(documents: Sequence[Document], load: Load) -> None:
 
     What is not begun within `SECONDS_TOGETHER` is given back: somebody else may take it meanwhile.
     """
+    with stages.kept_alive([document.pk for document in documents], "parse"):
+        parse_together(documents, load)
+
+
+def parse_together(documents: Sequence[Document], load: Load) -> None:
     until = time.monotonic() + SECONDS_TOGETHER
     done: list[Parsed] = []
     begun = 0
@@ -178,8 +183,7 @@ def fill(document: Document, revision: DocumentRevision, batch: Batch) -> bool:
             setattr(revision, name, getattr(same, name))
         revision.parsed_at = timezone.now()
         return True
-    with stages.kept_alive(document.pk, "parse"):
-        take_text(revision, batch.load(Path(revision.file.path), revision.filename))
+    take_text(revision, batch.load(Path(revision.file.path), revision.filename))
     return False
 
 

@@ -113,6 +113,24 @@ def test_a_dropped_claim_is_taken_over_when_it_ends(
     assert taken.attempts == 2
 
 
+def test_the_claim_of_a_worker_that_is_silent_is_taken_over_at_once(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    """Long before it ends by itself; should that worker live after all, it has lost the document."""
+    add(alice, collection, "one")
+    [before] = queueing.claim_next(collection.pk)
+    DocumentStage.objects.update(heartbeat_at=timezone.now() - queueing.SILENT + timedelta(seconds=10))
+    assert queueing.claim_next(collection.pk) == []
+    assert not queueing.waiting().exists()
+    DocumentStage.objects.update(heartbeat_at=timezone.now() - queueing.SILENT - timedelta(seconds=1))
+    assert queueing.waiting().get() == before
+    [taken] = queueing.claim_next(collection.pk)
+    assert taken.attempts == 2
+    assert queueing.mine(before) is None
+    assert queueing.mine(taken) == before
+    assert queueing.claim_next(collection.pk) == []
+
+
 def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, index: Index) -> None:
     revision = add(alice, collection, "one").incoming
     Document.objects.bulk_create(
@@ -125,7 +143,15 @@ def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, ind
         cursor.execute("ANALYZE documents_document")
         cursor.execute(
             f"EXPLAIN {queueing.NEXT_OF_COLLECTION}",
-            {"collection": collection.pk, "now": now, "until": now, "worker": "", "most": 16, "small": 1},
+            {
+                "collection": collection.pk,
+                "now": now,
+                "until": now,
+                "silent": now,
+                "worker": "",
+                "most": 16,
+                "small": 1,
+            },
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     _, _, which = plan.partition("CTE next")
