@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from kb.core.beating import showing_life
 from kb.core.waking import wake
 from kb.documents import originals, parsing, queueing, sources
 from kb.documents.web import listings, pages
@@ -101,7 +102,8 @@ LONGEST_COUNTDOWN = 60.0
 @shared_task
 def fetch_source_task(source_id: str) -> None:
     """Reads one file of a sitemap or feed, and sends itself for the next one."""
-    seconds = listings.check(UUID(source_id), Fetcher())
+    with showing_life("fetch"):
+        seconds = listings.check(UUID(source_id), Fetcher())
     if seconds is not None and seconds <= LONGEST_COUNTDOWN:
         wake(fetch_source_task, source_id, countdown=seconds)
 
@@ -109,7 +111,8 @@ def fetch_source_task(source_id: str) -> None:
 @shared_task
 def fetch_page_task(page_id: int) -> None:
     """Asks for a page; then, when its host may be asked again, for the next one of that host."""
-    visited = pages.fetch(page_id, Fetcher())
+    with showing_life("fetch"):
+        visited = pages.fetch(page_id, Fetcher())
     if visited is None:
         return
     if visited.collection is not None:
@@ -122,6 +125,7 @@ def fetch_page_task(page_id: int) -> None:
 @shared_task(soft_time_limit=60, time_limit=90)
 def sweep_sources_task() -> None:
     """Wakes workers for what of the web is due: new times that came, lost messages, killed workers."""
+    sources.end_claims_of_the_dead()
     for source_id in sources.listings_to_read(SOURCES_PER_SWEEP):
         wake(fetch_source_task, str(source_id), expires=60)
     for page_id in sources.pages_to_fetch(PAGES_PER_SWEEP):

@@ -77,7 +77,7 @@ def outlast_crashes(page: WebPage) -> None:
     if pause is not None:
         next_at = timezone.now() + pause
         WebPage.objects.filter(pk=page.pk, next_at=page.next_at).update(
-            next_at=next_at, error=sources.CRASHED
+            next_at=next_at, error=sources.CRASHED, claimed_by=""
         )
         page.next_at = next_at
 
