@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from kb.core.beating import Pace, beat
 from kb.core.models import Collection
-from kb.core.problems import Problem
+from kb.core.problems import Problem, is_full, not_stored
 from kb.documents import adding, archives, chunks, queueing, stages, writing
 from kb.documents.models import Chunking, Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
@@ -130,10 +130,9 @@ def attempted(document: Document, batch: Batch) -> Parsed | None:
     try:
         return parsed(document, cast("DocumentRevision", document.incoming), batch)
     except (LoadError, Problem) as error:
-        if isinstance(error, ReaderStopped) and document.attempts < MOST_ATTEMPTS:
-            put_back(document, error)
-        else:
-            fail(document, error.code, error.message)
+        refused(document, error)
+    except archives.Unfinished:
+        queueing.give_back([document])
     except ClaimLost:
         logger.info("Document %s was taken from this worker", document.pk)
     except FileNotFoundError:
@@ -141,8 +140,20 @@ def attempted(document: Document, batch: Batch) -> Parsed | None:
         fail(document, "original_missing", "The stored file is missing: put it in again to replace it.")
     except Exception as error:
         logger.exception("Document %s could not be parsed", document.pk)
-        put_back(document, error)
+        if isinstance(error, OSError) and is_full(error):
+            refused(document, not_stored(error))
+        else:
+            put_back(document, error)
     return None
+
+
+def refused(document: Document, error: LoadError | Problem) -> None:
+    """Fails the document for this reason; what may pass by itself is tried again before."""
+    passing = isinstance(error, ReaderStopped) or error.code == "not_stored"
+    if passing and document.attempts < MOST_ATTEMPTS:
+        put_back(document, error)
+    else:
+        fail(document, error.code, error.message)
 
 
 def parsed(document: Document, revision: DocumentRevision, batch: Batch) -> Parsed:

@@ -11,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from kb.core.models import Collection, User
-from kb.documents import archives, parsing, queueing
+from kb.documents import adding, archives, parsing, queueing
 from kb.documents.actions import (
     add_document,
     cancel,
@@ -223,3 +223,33 @@ def test_a_file_larger_than_an_upload_is_not_unpacked(
     assert set(entries(document)) == {"small.txt"}
     document.refresh_from_db()
     assert "- big.txt: big.txt in the archive is larger than" in document.current.text
+
+
+def test_a_large_archive_is_taken_apart_in_several_turns(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow it is: each turn goes on where the one before stopped, and none counts as a failure."""
+    monkeypatch.setattr(archives, "SECONDS_AT_ONCE", -1.0)
+    monkeypatch.setattr(archives, "BATCH", 1)
+    files = {f"{number}.txt": f"Text {number}." for number in range(5)}
+    document = add_document(alice, collection, ContentFile(zipped(files), "slow.zip")).document
+    for taken in range(1, 6):
+        parsing.parse(document.pk, load_here)
+        document.refresh_from_db()
+        assert (document.state, document.attempts, document.entries.count()) == ("queued", 0, taken)
+    work_off()
+    document.refresh_from_db()
+    assert document.state == "ready"
+    assert entries(document) == {name: ("ready", text) for name, text in files.items()}
+    assert "slow.zip holds 5 files." in document.current.text
+
+
+def test_names_that_differ_only_where_they_are_cut_are_told(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    long = "x" * adding.NAME_LENGTH
+    document = ingest(alice, collection, "long.zip", zipped({f"a{long}.txt": "One.", f"b{long}.txt": "Two."}))
+    work_off()
+    document.refresh_from_db()
+    assert document.entries.count() == 1
+    assert "The names of two files are the same in their last part." in document.current.text

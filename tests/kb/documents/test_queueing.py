@@ -1,5 +1,7 @@
 """Collections take turns, few messages stand for many documents, and no document blocks another."""
 
+import errno
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -431,3 +433,25 @@ def test_a_stopped_reader_is_not_the_fault_of_the_file(
     parsing.parse_for(collection.pk, 60, load)
     document.refresh_from_db()
     assert (document.state, stops) == ("embedding", [])
+
+
+@pytest.mark.parametrize("full", [1, 5])
+def test_a_full_disk_is_not_the_fault_of_the_file(
+    full: int, alice: User, collection: Collection, index: Index
+) -> None:
+    document = add(alice, collection, "one")
+    tries: list[str] = []
+
+    def load(path: Path, filename: str) -> LoadedText:
+        tries.append(filename)
+        if len(tries) <= full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return load_here(path, filename)
+
+    parsing.parse_for(collection.pk, 60, load)
+    document.refresh_from_db()
+    if full < parsing.MOST_ATTEMPTS:
+        assert document.state == "embedding"
+    else:
+        assert (document.state, document.error_code) == ("failed", "not_stored")
+        assert "No space left on device" in document.error
