@@ -68,7 +68,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", fill)
+    monkeypatch.setattr(TemporaryFileUploadHandler, "new_file", fill)
 
 
 @pytest.mark.parametrize("path", ["/upload/", "/api/v1/collections/papers/documents"])
