@@ -374,10 +374,12 @@ def many_pages(path: Path) -> None:
 
 
 def kill_readers(site: Site) -> None:
-    """kill -9 of the children that read, or are about to; what forks them lives on."""
+    """kill -9 of the children that read, none that merely waits; what forks them lives on."""
     forking = zygotes(site)
-    readers = until(lambda: [pid for zygote in forking for pid in children(zygote)], "a child that reads")
-    for reader in readers:
+    reading = until(
+        lambda: [pid for one in zygotes(site) for pid in children(one) if is_busy(pid)], "a child", every=0
+    )
+    for reader in reading:
         os.kill(reader, signal.SIGKILL)
     assert set(forking) <= set(zygotes(site))
 
@@ -391,6 +393,15 @@ def parsers(site: Site) -> set[int]:
     """The worker and the processes of its pool."""
     (worker,) = site.pids("parse")
     return {worker, *(child for child in children(worker) if not is_reader(child))}
+
+
+def is_busy(pid: int) -> bool:
+    """Whether it has computed for a twentieth of a second."""
+    try:
+        computed = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]
+    except FileNotFoundError:
+        return False
+    return int(computed) >= 5
 
 
 def is_reader(pid: int) -> bool:
