@@ -9,8 +9,12 @@ web)
         --timeout-graceful-shutdown 5 --no-access-log --lifespan on --no-server-header \
         --no-proxy-headers "$@"
     ;;
+worker-control)
+    exec python -m celery -A kb worker -n control@%h -Q control --pool threads -c 2 \
+        --without-gossip --without-mingle --loglevel INFO "$@"
+    ;;
 worker-parse)
-    exec python -m celery -A kb worker -n parse@%h -Q parse,control -c "${PARSE_WORKERS:-2}" \
+    exec python -m celery -A kb worker -n parse@%h -Q parse -c "${PARSE_WORKERS:-2}" \
         --without-gossip --without-mingle --loglevel INFO "$@"
     ;;
 worker-embed)

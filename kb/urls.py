@@ -4,6 +4,9 @@ from django.contrib import admin
 from django.urls import include, path
 
 from kb.api import api
+from kb.core.views import server_error
+
+handler500 = server_error
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -10,7 +10,7 @@ from django.db import connection
 
 from kb.core.embedded.lease import postgres_lease
 from kb.core.models import Collection, Membership, User
-from kb.documents import parsing
+from kb.documents import parsing, stages
 from kb.documents.actions import add_document
 from kb.documents.models import Document
 from kb.indexes import embedding, pools, settling
@@ -61,6 +61,12 @@ def data() -> Path:
 def media(tmp_path: Path, settings: object) -> None:
     """Each test stores originals in a folder of its own."""
     settings.MEDIA_ROOT = tmp_path / "files"  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def no_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life are written beside the transaction of a test, and would outlive it."""
+    monkeypatch.setattr(stages, "BEAT_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -134,9 +140,8 @@ def ingest(actor: User, collection: Collection, name: str, content: str | bytes)
 @pytest.fixture(scope="session")
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`manage.py up` with its own database, broker and workers, and with the real embedding model."""
-    # A killed worker's claim is taken over after a time that goes by how long parsing may take.
     loopback = str(ROOT / "tests/services/loopback")  # its fetcher reaches a server of a test by one name
-    site = Site(tmp_path_factory.mktemp("site"), PARSE_SECONDS="5", PYTHONPATH=loopback)
+    site = Site(tmp_path_factory.mktemp("site"), PYTHONPATH=loopback)
     try:
         site.start()
         yield site

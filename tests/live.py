@@ -111,25 +111,32 @@ class Site:
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         return json.loads(done.stdout)
 
-    def send(self, task: str, *arguments: object) -> None:
-        """Puts a task into the broker, as a producer or a redelivery would."""
+    def send(self, *messages: tuple[object, ...]) -> None:
+        """Puts tasks with their arguments into the broker all at once, as producers or redeliveries would."""
+        code = (
+            "import json, sys; from kb.celery import app\n"
+            "for task, *arguments in json.loads(sys.argv[1]): app.send_task(task, arguments)"
+        )
         subprocess.run(
-            [sys.executable, "-m", "celery", "-A", "kb", "call", task, "--args", json.dumps(arguments)],
+            [sys.executable, "-c", code, json.dumps(messages)],
             cwd=ROOT,
             env=self.environment,
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=120,
         )
 
-    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(
+    def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
+        return psycopg.connect(
             host=str(layout.sockets(self.home)),
             user=layout.USER,
             dbname=layout.DATABASE,
             passfile=str(layout.password_file(self.home)),
-            autocommit=True,
-        ) as connected:
+            autocommit=autocommit,
+        )
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self.connect(autocommit=True) as connected:
             found = connected.execute(statement, parameters)
             return [] if found.description is None else found.fetchall()
 

@@ -236,7 +236,7 @@ def test_every_volume_is_declared_and_data_is_shared() -> None:
 
 
 def test_health_checks_ask_for_queues_that_the_worker_takes() -> None:
-    for name in ("worker-parse", "worker-embed", "worker-fetch"):
+    for name in ("worker-control", "worker-parse", "worker-embed", "worker-fetch"):
         test = SERVICES[name]["healthcheck"]["test"]
         assert test[:3] == ["CMD", "python", "docker/health.py"]
         words = branches()[name]

@@ -1,13 +1,20 @@
 """Workers' signs of life, written to the database because a busy solo worker sends none."""
 
+import logging
 import os
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from kb.core.models import Heartbeat
+
+logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
 _last: dict[str, float] = {}
@@ -32,6 +39,11 @@ class Pace:
         return self.units / self.seconds if self.seconds else 0.0
 
 
+def worker_name(queue: str) -> str:
+    """What this process is called in the heartbeats that it writes for `queue`."""
+    return f"{queue}@{socket.gethostname()}:{os.getpid()}"
+
+
 def beat(queue: str, rate: float | None = None) -> None:
     """Notes that this process works on `queue`, of late at `rate` units a second, where that is known.
 
@@ -42,10 +54,43 @@ def beat(queue: str, rate: float | None = None) -> None:
         return
     known = {} if rate is None else {"rate": rate}
     Heartbeat.objects.update_or_create(
-        worker=f"{queue}@{socket.gethostname()}:{os.getpid()}",
+        worker=worker_name(queue),
         defaults={"queue": queue, "pid": os.getpid(), "at": timezone.now(), **known},
     )
     _last[queue] = now
+
+
+@contextmanager
+def showing_life(
+    queue: str, also: Callable[[], object] | None = None, every: float = EVERY_SECONDS
+) -> Iterator[None]:
+    """While the block works or waits, the queue's worker is seen to live, and `also` is done each time.
+
+    Costs no statement where the block is done within seconds, and holds no transaction.
+    """
+    over = threading.Event()
+    beating = threading.Thread(target=_beat_until, args=(over, queue, also, every), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+
+
+def _beat_until(over: threading.Event, queue: str, also: Callable[[], object] | None, every: float) -> None:
+    """In a thread of its own, with its own connection, which is opened at the first beat."""
+    try:
+        while not over.wait(every):
+            try:
+                beat(queue)
+                if also is not None:
+                    also()
+            except DatabaseError as error:
+                logger.warning("A sign of life could not be written: %s", error)
+                connection.close()
+    finally:
+        connection.close()
 
 
 def fall_silent() -> None:

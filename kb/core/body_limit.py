@@ -1,6 +1,7 @@
 """Refuses requests that are too large before Django stores them: it takes in a whole body, then asks who sent it."""
 
 import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
@@ -8,13 +9,15 @@ from typing import Any, TypeAlias
 from django.conf import settings
 
 from kb.core import problem_json
-from kb.core.problems import Problem
+from kb.core.problems import Problem, is_full, not_stored
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
 ORDINARY_BYTES = 2 * MEGABYTE
@@ -40,7 +43,15 @@ class BodyLimit:
             await refuse(scope["path"], most, send)
             return
         counted = Counted(receive, most)
-        await self.application(scope, counted, send)
+        try:
+            await self.application(scope, counted, send)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # Django keeps a body in a file before it looks at it, so nothing was answered yet.
+            logger.exception("What was sent could not be stored")
+            await answer(scope["path"], not_stored(error), send)
+            return
         if counted.exceeded:
             await refuse(scope["path"], most, send)
 
@@ -84,9 +95,11 @@ def announced(scope: Scope) -> int:
 
 
 async def refuse(path: str, most: int, send: Send) -> None:
-    problem = Problem(
-        "too_large", f"The request is larger than {most // MEGABYTE} MB, the most that is taken here.", 413
-    )
+    message = f"The request is larger than {most // MEGABYTE} MB, the most that is taken here."
+    await answer(path, Problem("too_large", message, 413), send)
+
+
+async def answer(path: str, problem: Problem, send: Send) -> None:
     if path.startswith("/api/"):
         kind, content = b"application/problem+json", json.dumps(problem_json.body(problem)).encode()
     else:

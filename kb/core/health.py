@@ -50,7 +50,7 @@ def workers_alive(queue: str) -> bool:
 
 
 def workers() -> list[Check]:
-    return [worker(queue, workers_alive(queue)) for queue in ("parse", "embed")]
+    return [worker(queue, workers_alive(queue)) for queue in ("control", "parse", "embed")]
 
 
 def worker(queue: str, ok: bool) -> Check:

@@ -13,7 +13,7 @@ from django.http.multipartparser import MultiPartParserError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from kb.core.problems import Problem
+from kb.core.problems import Problem, is_full, not_stored
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ def from_any(error: Exception) -> Problem:
             return from_http_error(error)
         case ValidationError():
             return from_validation(error)
+    if isinstance(error, OSError) and is_full(error):  # such as when the form with the file arrives
+        logger.error("What was sent could not be stored", exc_info=error)
+        return not_stored(error)
     for kind in type(error).__mro__:
         if kind in REFUSALS:
             return REFUSALS[kind]

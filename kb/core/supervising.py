@@ -113,10 +113,12 @@ def web_child(site: Site) -> Child:
 
 
 def worker_children(site: Site) -> list[Child]:
-    """Parsing in processes of their own; embedding in one, which holds the model; fetching in threads; the clock."""
-    parse = celery(
-        *("worker", "-n", "parse@%h", "-Q", "parse,control", "-c", str(site.parse_workers), *QUIET)
-    )
+    """Parsing in processes of their own; embedding in one, which holds the model; the others in threads; the clock.
+
+    Sweeps and heartbeats have a worker to themselves: whatever takes long elsewhere, they find what is lost.
+    """
+    control = celery(*("worker", "-n", "control@%h", "-Q", "control", "--pool", "threads", "-c", "2", *QUIET))
+    parse = celery(*("worker", "-n", "parse@%h", "-Q", "parse", "-c", str(site.parse_workers), *QUIET))
     embed = celery(*("worker", "-n", "embed@%h", "-Q", "embed", "--pool", "solo", *QUIET))
     fetch = celery(
         *(
@@ -135,8 +137,9 @@ def worker_children(site: Site) -> list[Child]:
     # After the web: all of them reading their modules at once would keep the first page waiting.
     worker = partial(Child, start_order=3, stop_order=2, stop_seconds=25, replaced_with="valkey")
     return [
-        worker("parse", parse, silent_after=max(SILENT_SECONDS, site.parse_seconds + 60), asked_by="beat"),
-        worker("embed", embed, silent_after=SILENT_SECONDS, asked_by="parse"),
+        worker("control", control, silent_after=SILENT_SECONDS, asked_by="beat"),
+        worker("parse", parse, silent_after=max(SILENT_SECONDS, site.parse_seconds + 60), asked_by="control"),
+        worker("embed", embed, silent_after=SILENT_SECONDS, asked_by="control"),
         Child("beat", celery("beat", "--loglevel", "INFO"), 3, 1, replaced_with="valkey"),
         Child(
             "fetch",
@@ -146,7 +149,7 @@ def worker_children(site: Site) -> list[Child]:
             stop_seconds=10,  # a server may take minutes; what is not waited for is asked for again later
             replaced_with="valkey",
             silent_after=SILENT_SECONDS,
-            asked_by="parse",
+            asked_by="control",
         ),
     ]
 

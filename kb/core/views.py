@@ -1,5 +1,7 @@
 """Pages of accounts, invitations, API keys and collections' settings and members."""
 
+import sys
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -11,13 +13,23 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
+from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from kb.core import actions
 from kb.core.forms import CollectionForm, InvitationForm, KeyForm, MemberForm, blame
 from kb.core.models import APIKey, Collection, Invitation, Membership, User, hashed
-from kb.core.problems import Problem
+from kb.core.problems import Problem, is_full, not_stored
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """As Django's own page; a disk that is full is told, since a form with a file meets it before any view does."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError) and is_full(error):
+        problem = not_stored(error)
+        return HttpResponse(problem.message, status=problem.status, content_type="text/plain; charset=utf-8")
+    return defaults.server_error(request)
 
 
 def person(request: HttpRequest) -> User:

@@ -104,7 +104,7 @@ def queue_new(
     adding.queue_all(actor, new, paused=paused)
     told = [(document, {"collection": collection.slug, "filename": given.name}) for document, given in new]
     record_all(actor, "add", told)
-    wake_parsing_on_commit(collection.pk)
+    wake_parsing_on_commit()
 
 
 def must_have_room(actor: User, collection: Collection) -> None:
@@ -183,7 +183,7 @@ def replace_document(
         paused = adding.hold_collection(locked.collection_id, locked.upload_id)
         adding.queue_all(actor, [(locked, given)], paused=paused)
         record(actor, "replace", locked, filename=given.name)
-        wake_parsing_on_commit(document.collection_id)
+        wake_parsing_on_commit()
     return locked
 
 
@@ -301,7 +301,7 @@ def again(actor: User, document: Document, verb: str, revision: DocumentRevision
     paused = adding.hold_collection(document.collection_id, document.upload_id)
     adding.queue(document, revision, paused=paused)
     record(actor, verb, document)
-    wake_parsing_on_commit(document.collection_id)
+    wake_parsing_on_commit()
     return document
 
 
@@ -337,7 +337,7 @@ def resume(actor: User, scope: Scope) -> int:
             raise Problem("not_paused", "This document is not paused.", 409)
         tell_paused(scope, paused=False)
         record(actor, "resume", scope, documents=count)
-        wake_parsing_on_commit(collection.pk)
+        wake_parsing_on_commit()
     return count
 
 
@@ -414,7 +414,7 @@ def retry_failed(actor: User, scope: Scope, cause: str = "") -> int:
                 409,
             )
         record(actor, "retry", scope, documents=count)
-        wake_parsing_on_commit(collection.pk)
+        wake_parsing_on_commit()
     return count
 
 
@@ -433,7 +433,7 @@ def reparse(actor: User, scope: Upload | Collection) -> int:
         for first in range(0, len(ids), REREAD_AT_ONCE):
             reread(actor, collection, ids[first : first + REREAD_AT_ONCE])
         record(actor, "re-parse", scope, documents=len(ids))
-        wake_parsing_on_commit(collection.pk)
+        wake_parsing_on_commit()
     return len(ids)
 
 

@@ -1,13 +1,14 @@
 """Makes the files of an archive documents of their own, and writes down what it held."""
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import transaction
 
@@ -16,11 +17,21 @@ from kb.core.problems import Problem
 from kb.documents import adding, originals, queueing, stages
 from kb.documents.adding import Given
 from kb.documents.models import Document, DocumentRevision
-from retrieval.loading.archives import Entry, Unfit, unpack
+from retrieval.loading.archives import Bounds, Entry, Unfit, unpack
 from retrieval.loading.errors import LoadError
 from retrieval.spans import LoadedText
 
+# What is taken in together: so many files, or so many bytes, since all of it is held in memory.
 BATCH = 50
+BATCH_BYTES = 32 * 1024 * 1024
+
+
+# After so long the archive is put back, to be gone on with later: what was taken in is recognised then.
+SECONDS_AT_ONCE = 60.0
+
+
+class Unfinished(Exception):
+    """Some of the archive's files were taken in, and more are to come."""
 
 
 class Known(NamedTuple):
@@ -37,6 +48,7 @@ class Contents:
     held: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     known: dict[str, Known] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     unfit: list[LoadError] = field(default_factory=list)
 
     @property
@@ -55,13 +67,18 @@ def take_apart(document: Document, revision: DocumentRevision) -> LoadedText:
     """Puts the archive's files in and returns its own text. Done twice, it changes nothing more.
 
     Raises LoadError for an archive of which nothing can be unpacked, or which is too large; ClaimLost when
-    it was cancelled or deleted meanwhile.
+    it was cancelled or deleted meanwhile; Unfinished when it has taken long and something new was taken in.
     """
+    until = time.monotonic() + SECONDS_AT_ONCE
     contents = Contents()
-    entries = readable(unpack(Path(revision.file.path)), contents)
-    while batch := list(islice(entries, BATCH)):
-        take_in(document, batch, contents)
+    # What is larger would be refused anyhow.
+    bounds = Bounds(entry_bytes=settings.MAX_UPLOAD_BYTES)
+    for batch in batches(readable(unpack(Path(revision.file.path), bounds), contents)):
+        any_new = take_in(document, batch, contents)
         stages.advance(document.pk, "parse", contents.count)
+        batch.clear()  # before the next one is unpacked
+        if any_new and time.monotonic() > until:
+            raise Unfinished
     if contents.unfit and not contents.held:
         raise contents.unfit[0]
     forget_entries(document, [known.document_id for known in contents.known.values()])
@@ -72,6 +89,10 @@ def readable(entries: Iterable[Entry | Unfit], contents: Contents) -> Iterator[G
     """The files that can be taken; of the others the reason is noted."""
     for entry in entries:
         name = entry.name[-adding.NAME_LENGTH :]
+        if name in contents.names:
+            contents.refused.append(f"{name}: The names of two files are the same in their last part.")
+            continue
+        contents.names.add(name)
         if isinstance(entry, Unfit):
             contents.unfit.append(entry.reason)
             contents.refused.append(f"{name}: {entry.reason.message}")
@@ -86,8 +107,25 @@ def readable(entries: Iterable[Entry | Unfit], contents: Contents) -> Iterator[G
             yield Given(name, content_hash, ContentFile(entry.content, PurePath(name).name))
 
 
-def take_in(document: Document, batch: list[Given], contents: Contents) -> None:
-    """Some of the files, in one transaction: new ones become documents, known ones are recognised."""
+def batches(entries: Iterable[Given]) -> Iterator[list[Given]]:
+    """The files in groups; a group ends with the file that makes it large enough."""
+    batch: list[Given] = []
+    held = 0
+    for given in entries:
+        batch.append(given)
+        held += given.file.size
+        if len(batch) >= BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def take_in(document: Document, batch: list[Given], contents: Contents) -> bool:
+    """Some of the files, in one transaction: new ones become documents, known ones are recognised.
+
+    Returns whether any is new.
+    """
     for given in batch:
         originals.store(given.file, given.content_hash)
     with transaction.atomic():
@@ -110,6 +148,7 @@ def take_in(document: Document, batch: list[Given], contents: Contents) -> None:
             as_other = "" if known.filename == given.name else f" (the same as {known.filename})"
             contents.held.append(given.name + as_other)
         adding.queue_all(locked.created_by, new, paused=locked.paused)
+    return bool(new)
 
 
 def same_files(

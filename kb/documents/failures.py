@@ -72,6 +72,10 @@ CAUSES: dict[str, Cause] = {
         "There is no index to put it into",
         "Run `manage.py prepare`, then retry.",
     ),
+    "not_stored": Cause(
+        "The server could not store the file",
+        "Most often its disk is full: make room, then retry.",
+    ),
     "original_missing": Cause(
         "The stored file is missing",
         "Put the file in again. If many are missing, the folder of originals was moved or emptied: restore it.",

@@ -360,7 +360,7 @@ class Source(models.Model):
 
     A page is asked for by its own schedule, which is shown here as well; sitemaps and feeds are read when
     `next_at` comes, and `reading` is what is left of a sitemap that consists of several. A claim moves
-    `next_at` into the future, so that a dead worker's is due again.
+    `next_at` into the future and says by `claimed_by` who has it, so that a dead worker's is due again.
     """
 
     class Kind(models.TextChoices):
@@ -392,6 +392,9 @@ class Source(models.Model):
     error = models.TextField(blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    claimed_by = models.CharField(
+        max_length=200, blank=True, help_text="the worker that has it, as its heartbeat says"
+    )
     last_checked_at = models.DateTimeField(null=True, blank=True)
     listed_at = models.DateTimeField(null=True, blank=True, help_text="when it was last read to its end")
     reading = models.JSONField(default=dict, blank=True)
@@ -445,6 +448,9 @@ class WebPage(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True)
     next_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    claimed_by = models.CharField(
+        max_length=200, blank=True, help_text="the worker that has it, as its heartbeat says"
+    )
     listed_at = models.DateTimeField(default=timezone.now)
     checked_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(null=True, blank=True)
@@ -456,6 +462,7 @@ class WebPage(models.Model):
         indexes = [
             models.Index(fields=["origin", "next_at"], name="web_page_due"),
             models.Index(fields=["source", "sha256"], name="web_page_content"),
+            models.Index(fields=["claimed_by"], name="web_page_claimed", condition=~models.Q(claimed_by="")),
         ]
 
     def __str__(self) -> str:
@@ -470,6 +477,9 @@ class WebHost(models.Model):
 
     origin = models.CharField(max_length=300, unique=True)
     not_before = models.DateTimeField(default=timezone.now)
+    claimed_by = models.CharField(
+        max_length=200, blank=True, help_text="the worker that has it, as its heartbeat says"
+    )
     robots = models.TextField(blank=True)
     robots_until = models.DateTimeField(null=True, blank=True)
 

@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.utils import timezone
 
-from kb.core.problems import Problem
+from kb.core.problems import not_stored
 from kb.documents.models import ORIGINALS, DocumentRevision, original_path
 
 logger = logging.getLogger(__name__)
@@ -48,11 +48,7 @@ def store(file: File[bytes], content_hash: str) -> str:
     except OSError as error:
         logger.exception("An original could not be stored")
         default_storage.delete(part)
-        raise Problem(
-            "not_stored",
-            f"The server cannot store this file ({error.strerror}). Nothing was changed: tell its administrator.",
-            507,
-        ) from error
+        raise not_stored(error) from error
     return name
 
 

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from kb.core.beating import Pace, beat
-from kb.core.problems import Problem
+from kb.core.problems import Problem, is_full, not_stored
 from kb.documents import adding, archives, chunks, queueing, stages, writing
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
@@ -96,6 +96,11 @@ def parse_claimed(documents: Sequence[Document], load: Load) -> None:
 
     What is not begun within `SECONDS_TOGETHER` is given back: somebody else may take it meanwhile.
     """
+    with stages.kept_alive([document.pk for document in documents], "parse"):
+        parse_together(documents, load)
+
+
+def parse_together(documents: Sequence[Document], load: Load) -> None:
     until = time.monotonic() + SECONDS_TOGETHER
     done: list[Parsed] = []
     begun = 0
@@ -124,10 +129,9 @@ def attempted(document: Document, batch: Batch) -> Parsed | None:
     try:
         return parsed(document, cast("DocumentRevision", document.incoming), batch)
     except (LoadError, Problem) as error:
-        if isinstance(error, ReaderStopped) and document.attempts < MOST_ATTEMPTS:
-            put_back(document, error)
-        else:
-            fail(document, error.code, error.message)
+        refused(document, error)
+    except archives.Unfinished:
+        queueing.give_back([document])
     except ClaimLost:
         logger.info("Document %s was taken from this worker", document.pk)
     except FileNotFoundError:
@@ -135,8 +139,20 @@ def attempted(document: Document, batch: Batch) -> Parsed | None:
         fail(document, "original_missing", "The stored file is missing: put it in again to replace it.")
     except Exception as error:
         logger.exception("Document %s could not be parsed", document.pk)
-        put_back(document, error)
+        if isinstance(error, OSError) and is_full(error):
+            refused(document, not_stored(error))
+        else:
+            put_back(document, error)
     return None
+
+
+def refused(document: Document, error: LoadError | Problem) -> None:
+    """Fails the document for this reason; what may pass by itself is tried again before."""
+    passing = isinstance(error, ReaderStopped) or error.code == "not_stored"
+    if passing and document.attempts < MOST_ATTEMPTS:
+        put_back(document, error)
+    else:
+        fail(document, error.code, error.message)
 
 
 def parsed(document: Document, revision: DocumentRevision, batch: Batch) -> Parsed:
@@ -188,8 +204,7 @@ def fill(document: Document, revision: DocumentRevision, batch: Batch) -> bool:
             setattr(revision, name, getattr(same, name))
         revision.parsed_at = timezone.now()
         return True
-    with stages.kept_alive(document.pk, "parse"):
-        take_text(revision, batch.load(Path(revision.file.path), revision.filename))
+    take_text(revision, batch.load(Path(revision.file.path), revision.filename))
     return False
 
 

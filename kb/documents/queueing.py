@@ -15,7 +15,7 @@ from django.utils import timezone
 from kb.core.holding import held
 from kb.core.models import Collection
 from kb.documents import stages
-from kb.documents.models import Document
+from kb.documents.models import Document, DocumentStage
 
 # The states are written out as in the condition of the index document_queue: else it would not be used.
 # Small files that were never tried are taken several at once, so that they can be written together. One at which a
@@ -24,7 +24,10 @@ CLAIM = """
 WITH next AS (
     SELECT id, incoming_id, attempts, queued_at FROM documents_document
     WHERE {which} AND state IN ('queued', 'parsing') AND NOT paused AND incoming_id IS NOT NULL
-        AND (state = 'queued' OR (state = 'parsing' AND claimed_until < %(now)s))
+        AND (state = 'queued' OR (state = 'parsing' AND (claimed_until < %(now)s OR EXISTS (
+            SELECT FROM documents_documentstage begun WHERE begun.document_id = documents_document.id
+                AND begun.stage = 'parse' AND begun.heartbeat_at < %(silent)s
+        ))))
     ORDER BY queued_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
 ), weighed AS (
     SELECT next.id, row_number() OVER (ORDER BY next.queued_at, next.id) AS place,
@@ -53,6 +56,8 @@ NEXT_OF_COLLECTION = CLAIM.format(which="collection_id = %(collection)s")
 THIS_ONE = CLAIM.format(which="id = %(document)s")
 MOST_AT_ONCE = 16
 SMALL = 65_536  # bytes: read within milliseconds
+# Whoever works on a document beats every few seconds (kb.documents.stages): one that is silent so long is gone.
+SILENT = timedelta(seconds=30)
 
 
 class ClaimLost(Exception):
@@ -60,7 +65,7 @@ class ClaimLost(Exception):
 
 
 def lease() -> timedelta:
-    """Longer than parsing and chunking can take, so that a claim is never taken over too early."""
+    """Longer than parsing and chunking can take: a claim ends then, even if its worker still shows life."""
     return timedelta(seconds=3 * settings.PARSE_SECONDS + 60)
 
 
@@ -79,6 +84,7 @@ def _claimed(statement: str, most: int, **which: Any) -> list[Document]:
     given = which | {
         "now": now,
         "until": now + lease(),
+        "silent": now - SILENT,
         "worker": stages.worker(),
         "most": most,
         "small": SMALL,
@@ -141,7 +147,10 @@ def extended(document: Document) -> Document:
 
 def waiting() -> QuerySet[Document]:
     """Documents that nobody works on and somebody should: new ones, and those of killed workers."""
-    dropped = Q(state=Document.State.PARSING, claimed_until__lt=timezone.now())
+    now = timezone.now()
+    begun = DocumentStage.objects.filter(document=OuterRef("pk"), stage=stages.Stage.PARSE)
+    silent = Exists(begun.filter(heartbeat_at__lt=now - SILENT))
+    dropped = Q(state=Document.State.PARSING) & (Q(claimed_until__lt=now) | silent)
     return Document.objects.filter(
         Q(state=Document.State.QUEUED) | dropped,
         state__in=["queued", "parsing"],
@@ -150,12 +159,24 @@ def waiting() -> QuerySet[Document]:
     )
 
 
-def several_wait(collection_id: int) -> bool:
-    """Whether there is more to parse in the collection than one worker has at hand."""
-    return len(waiting().filter(collection=collection_id).order_by().values_list("pk")[:2]) > 1
+def several_wait() -> bool:
+    """Whether there is more to parse than one worker has at hand."""
+    return len(waiting().order_by().values_list("pk")[:2]) > 1
 
 
-def collections_waiting() -> list[int]:
-    """The collections that have something to parse."""
+_served = {"last": 0}
+
+
+def next_collection() -> int | None:
+    """The collection whose turn it is: of those with something to parse the next after this process's last one."""
+    found = collections_waiting()
+    chosen = found.filter(pk__gt=_served["last"]).first() or found.first()
+    if chosen is not None:
+        _served["last"] = chosen
+    return chosen
+
+
+def collections_waiting() -> QuerySet[Collection, int]:
+    """The collections that have something to parse, by id."""
     mine = waiting().filter(collection=OuterRef("pk")).order_by()
-    return list(Collection.objects.filter(Exists(mine)).order_by("pk").values_list("pk", flat=True))
+    return Collection.objects.filter(Exists(mine)).order_by("pk").values_list("pk", flat=True)

@@ -1,4 +1,8 @@
-"""What of the web is due, and who has it: a claim moves `next_at` into the future, so a dead worker's comes back."""
+"""What of the web is due, and who has it.
+
+A claim moves `next_at` into the future and says whose it is: that of a worker that shows no life any more is ended
+by the sweep, any other by itself.
+"""
 
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -7,13 +11,16 @@ from uuid import UUID
 from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
-from kb.core.models import Collection
+from kb.core.beating import worker_name
+from kb.core.models import Collection, Heartbeat
 from kb.documents.models import Source, WebHost, WebPage
 
 Row = TypeVar("Row", bound=Model)
 
 # Longer than a fetch with all its redirects, and reading a large listing, can take.
 CLAIM = timedelta(minutes=10)
+# A worker that fetches beats every few seconds: one that is silent so long is gone.
+SILENT = timedelta(seconds=45)
 MOST_ATTEMPTS = 5
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=5), timedelta(days=1)
 # What is refused is refused tomorrow as well, as a rule.
@@ -56,7 +63,26 @@ def next_page(origin: str) -> int | None:
 
 def claimed(due: QuerySet[Row]) -> bool:
     """Takes the one row for this process by one UPDATE; False if it is not due or somebody else's."""
-    return bool(due.update(next_at=timezone.now() + CLAIM, attempts=F("attempts") + 1))
+    return bool(
+        due.update(
+            next_at=timezone.now() + CLAIM, attempts=F("attempts") + 1, claimed_by=worker_name("fetch")
+        )
+    )
+
+
+def end_claims_of_the_dead() -> int:
+    """What workers had that show no life any more is due now, and their hosts may be asked. Returns how many rows."""
+    now = timezone.now()
+    living = Heartbeat.objects.filter(at__gt=now - SILENT).values("worker")
+    ended = 0
+    for rows, until in (
+        (Source.objects.all(), "next_at"),
+        (WebPage.objects.all(), "next_at"),
+        (WebHost.objects.all(), "not_before"),
+    ):
+        lost = rows.exclude(claimed_by="").exclude(claimed_by__in=living).filter(**{f"{until}__gt": now})
+        ended += lost.update(**{until: now, "claimed_by": ""})
+    return ended
 
 
 def pause_after(attempts: int, every: timedelta, retry_after: float | None = None) -> timedelta:
@@ -77,7 +103,8 @@ def end_page(page: WebPage, **fields: Any) -> bool:
     A source that is a single page shows the same.
     """
     fields = {"attempts": 0} | fields
-    if not WebPage.objects.filter(pk=page.pk, next_at=page.next_at).update(**fields):
+    mine = WebPage.objects.filter(pk=page.pk, next_at=page.next_at)
+    if not mine.update(claimed_by="", **fields):
         return False
     if page.source.kind == Source.Kind.PAGE:
         Source.objects.filter(pk=page.source_id).update(**shown(fields))
@@ -98,6 +125,5 @@ def shown(fields: dict[str, Any]) -> dict[str, Any]:
 
 def end_listing(source: Source, **fields: Any) -> bool:
     """Ends the claim of a sitemap or feed with these values; False if the claim was lost."""
-    return bool(
-        Source.objects.filter(pk=source.pk, next_at=source.next_at).update(**({"attempts": 0} | fields))
-    )
+    mine = Source.objects.filter(pk=source.pk, next_at=source.next_at)
+    return bool(mine.update(claimed_by="", **({"attempts": 0} | fields)))

@@ -6,11 +6,11 @@ their documents, so that two workers never wait for each other in a circle.
 
 import os
 import socket
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kb.core.beating import showing_life
 from kb.documents.models import Document, DocumentStage
 
 Stage = DocumentStage.Stage
@@ -59,6 +60,15 @@ FROM locked WHERE stage.id = locked.id AND stage.state = 'running'
 """
 FINISH = f"""{LOCKED} state = 'done', done = stage.total, heartbeat_at = %(now)s, finished_at = %(now)s
 FROM locked WHERE stage.id = locked.id
+"""
+# Waits for nobody: whoever holds a row writes it.
+BEAT = """
+WITH mine AS (
+    SELECT id FROM documents_documentstage
+    WHERE document_id = ANY(%(documents)s) AND stage = %(stage)s AND state = 'running'
+    ORDER BY document_id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE documents_documentstage SET heartbeat_at = %(now)s WHERE id = ANY(ARRAY(SELECT id FROM mine))
 """
 
 
@@ -186,32 +196,12 @@ def _update(statement: str, stage: str, done: Mapping[UUID, int]) -> None:
         cursor.execute(statement, given)
 
 
-@contextmanager
-def kept_alive(document_id: UUID, stage: str) -> Iterator[None]:
-    """While the block waits for something, such as a child that parses, the row shows that the worker lives.
-
-    Costs no statement where the block is done within seconds, and holds no transaction.
-    """
-    over = threading.Event()
-    beating = threading.Thread(target=_beat, args=(document_id, stage, over), daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        over.set()
-        beating.join()
+def kept_alive(ids: Iterable[UUID], stage: str) -> AbstractContextManager[None]:
+    """While the block works on the documents, their rows show that the worker lives, and so does its heartbeat."""
+    # The queue has the stage's name.
+    return showing_life(stage, partial(_beat, list(ids), stage), BEAT_SECONDS)
 
 
-def _beat(document_id: UUID, stage: str, over: threading.Event) -> None:
-    """In a thread of its own, with its own connection, which is opened at the first beat."""
-    if over.wait(BEAT_SECONDS):
-        return
-    try:
-        while True:
-            DocumentStage.objects.filter(document=document_id, stage=stage, state=State.RUNNING).update(
-                heartbeat_at=timezone.now()
-            )
-            if over.wait(BEAT_SECONDS):
-                return
-    finally:
-        connection.close()
+def _beat(ids: list[UUID], stage: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(BEAT, {"documents": ids, "stage": str(stage), "now": timezone.now()})

@@ -1,11 +1,11 @@
 """Celery's side of parsing: ids in, the rows say what is to be done.
 
-One message stands for all that waits in a collection: a worker that takes it works for a while, then sends
-its successor to the end of the queue. So collections take turns, and the broker stays nearly empty.
+One message stands for all that waits to be parsed: a worker that takes it works for a while on the collection
+whose turn it is, then sends its successor. So collections take turns, however many messages there are, and the
+broker stays nearly empty.
 """
 
 import logging
-from functools import partial
 from uuid import UUID
 
 from celery import shared_task
@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from kb.core.beating import showing_life
 from kb.core.waking import wake
 from kb.documents import originals, parsing, queueing, sources
 from kb.documents.web import listings, pages
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_TURN = 10
 # As long as a message may stay unseen, for whatever became of it, before another one is sent.
 WAKE_SECONDS = 20
+WAKE_KEY = "parse-wake"
 # What is not done when the claim ends is another worker's: going on would be for nothing.
 CLAIM_SECONDS = int(queueing.lease().total_seconds())
 
@@ -30,13 +32,16 @@ CLAIM_SECONDS = int(queueing.lease().total_seconds())
 @shared_task(
     soft_time_limit=CLAIM_SECONDS + SECONDS_PER_TURN, time_limit=CLAIM_SECONDS + SECONDS_PER_TURN + 60
 )
-def parse_documents_task(collection_id: int) -> None:
-    """Parses the collection's documents for a while; a second task for the same collection takes others."""
-    forget_wake(collection_id)  # before the first look: what comes after it sends a new message
-    if queueing.several_wait(collection_id):
-        wake_parsing(collection_id)  # a worker that is free may help
-    if parsing.parse_for(collection_id, SECONDS_PER_TURN):
-        wake_parsing(collection_id)
+def parse_documents_task() -> None:
+    """Parses for a while in the collection whose turn it is; a second task at the same time takes other documents."""
+    forget_wake()  # before the first look: what comes after it sends a new message
+    if queueing.several_wait():
+        wake_parsing()  # a worker that is free may help
+    collection_id = queueing.next_collection()
+    if collection_id is not None:
+        parsing.parse_for(collection_id, SECONDS_PER_TURN)
+        if queueing.waiting().exists():
+            wake_parsing()
 
 
 @shared_task(soft_time_limit=CLAIM_SECONDS, time_limit=CLAIM_SECONDS + 60)
@@ -46,9 +51,9 @@ def parse_document_task(document_id: str) -> None:
 
 @shared_task(soft_time_limit=60, time_limit=90)
 def sweep_documents_task() -> None:
-    """Wakes workers for collections whose message was lost or whose worker died."""
-    for collection_id in queueing.collections_waiting():
-        wake_parsing(collection_id)
+    """Wakes a worker for what waits because its message was lost or its worker died."""
+    if queueing.waiting().exists():
+        wake_parsing()
 
 
 @shared_task(soft_time_limit=600, time_limit=660)
@@ -56,35 +61,34 @@ def sweep_files_task() -> None:
     originals.sweep()
 
 
-def wake_parsing_on_commit(collection_id: int) -> None:
-    """Sends the collection's message once the transaction is committed, unless one waits already."""
-    transaction.on_commit(partial(wake_parsing, collection_id))
+def wake_parsing_on_commit() -> None:
+    """Sends the message once the transaction is committed, unless one waits already."""
+    transaction.on_commit(wake_parsing)
 
 
-def wake_parsing(collection_id: int) -> None:
-    """Sends the collection's message, unless one waits in the broker already."""
-    if first_wake(collection_id):
-        wake(parse_documents_task, collection_id)
+def wake_parsing() -> None:
+    """Sends the message, unless one waits in the broker already.
+
+    One that was not taken as long as it is known of is dropped: another one may stand for it by then.
+    """
+    if first_wake():
+        wake(parse_documents_task, expires=WAKE_SECONDS)
 
 
-def first_wake(collection_id: int) -> bool:
-    """Whether no message of the collection is known to wait. Without a cache nothing is known."""
+def first_wake() -> bool:
+    """Whether no message is known to wait. Without a cache nothing is known."""
     try:
-        return cache.add(wake_key(collection_id), True, WAKE_SECONDS)
+        return cache.add(WAKE_KEY, True, WAKE_SECONDS)
     except (RedisError, OSError) as error:
         logger.warning("The cache does not answer (%s); a message is sent in any case.", error)
         return True
 
 
-def forget_wake(collection_id: int) -> None:
+def forget_wake() -> None:
     try:
-        cache.delete(wake_key(collection_id))
+        cache.delete(WAKE_KEY)
     except (RedisError, OSError) as error:
         logger.warning("The cache does not answer (%s); the next message may wait for a sweep.", error)
-
-
-def wake_key(collection_id: int) -> str:
-    return f"parse-wake:{collection_id}"
 
 
 # From the web --------------------------------------------------------------------------------------
@@ -98,7 +102,8 @@ LONGEST_COUNTDOWN = 60.0
 @shared_task
 def fetch_source_task(source_id: str) -> None:
     """Reads one file of a sitemap or feed, and sends itself for the next one."""
-    seconds = listings.check(UUID(source_id), Fetcher())
+    with showing_life("fetch"):
+        seconds = listings.check(UUID(source_id), Fetcher())
     if seconds is not None and seconds <= LONGEST_COUNTDOWN:
         wake(fetch_source_task, source_id, countdown=seconds)
 
@@ -106,11 +111,12 @@ def fetch_source_task(source_id: str) -> None:
 @shared_task
 def fetch_page_task(page_id: int) -> None:
     """Asks for a page; then, when its host may be asked again, for the next one of that host."""
-    visited = pages.fetch(page_id, Fetcher())
+    with showing_life("fetch"):
+        visited = pages.fetch(page_id, Fetcher())
     if visited is None:
         return
     if visited.collection is not None:
-        wake_parsing(visited.collection)
+        wake_parsing()
     following = sources.next_page(visited.origin) if visited.seconds <= LONGEST_COUNTDOWN else None
     if following is not None:
         wake(fetch_page_task, following, countdown=visited.seconds)
@@ -119,6 +125,7 @@ def fetch_page_task(page_id: int) -> None:
 @shared_task(soft_time_limit=60, time_limit=90)
 def sweep_sources_task() -> None:
     """Wakes workers for what of the web is due: new times that came, lost messages, killed workers."""
+    sources.end_claims_of_the_dead()
     for source_id in sources.listings_to_read(SOURCES_PER_SWEEP):
         wake(fetch_source_task, str(source_id), expires=60)
     for page_id in sources.pages_to_fetch(PAGES_PER_SWEEP):

@@ -49,17 +49,25 @@ WITH RECURSIVE turn AS (
 SELECT collection_id FROM turn WHERE collection_id IS NOT NULL LIMIT %(most)s
 """
 
+# A job at which workers ended twice is taken alone: were its text to blame, it would take the others with it. How
+# often that was counts in `attempts`, since a worker that ended could not write an error.
 TAKE = """
 WITH picked AS (
-    SELECT job.id FROM unnest(%(collections)s::bigint[]) AS turn (number) CROSS JOIN LATERAL (
-        SELECT id FROM indexes_embeddingjob
+    SELECT job.id, job.attempts >= 2 AND job.error = '' AS suspect
+    FROM unnest(%(collections)s::bigint[]) AS turn (number) CROSS JOIN LATERAL (
+        SELECT id, attempts, error FROM indexes_embeddingjob
         WHERE version_id = %(version)s AND NOT paused AND attempts < 5 AND collection_id = turn.number
             AND (lease_until IS NULL OR lease_until < now())
         ORDER BY created_at, id LIMIT %(quota)s FOR UPDATE SKIP LOCKED
     ) job
+), alone AS (
+    SELECT id FROM picked WHERE suspect AND %(first)s ORDER BY id LIMIT 1
+), chosen AS (
+    SELECT id FROM alone UNION ALL SELECT id FROM picked WHERE NOT suspect AND NOT EXISTS (SELECT FROM alone)
 )
 UPDATE indexes_embeddingjob SET lease_until = %(until)s, attempts = attempts + 1
-WHERE id = ANY(ARRAY(SELECT id FROM picked)) RETURNING collection_id, chunk_id, id
+WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+RETURNING collection_id, chunk_id, id, attempts > 2 AND error = ''
 """
 
 # Only the documents are looked up by (see kb.indexes.settling). Jobs that are there already wait anew.
@@ -158,7 +166,7 @@ def lease(version: IndexVersion, most: int = MOST) -> list[Input]:
     """Takes up to `most` jobs for this worker, for a while; a worker that dies lets them run out.
 
     Collections take turns: each that waits gets an equal part, and what one does not need goes to the
-    others. Inside a collection the oldest jobs come first.
+    others. Inside a collection the oldest jobs come first. One at which workers ended is leased alone.
     """
     taken = take_in_turns(version, most)
     found = Chunk.objects.filter(pk__in=taken).values_list(
@@ -184,10 +192,15 @@ def take_in_turns(version: IndexVersion, most: int) -> dict[int, int]:
     while hungry and len(taken) < most:
         left = most - len(taken)
         quota = max(left // len(hungry), 1)
-        given = {"version": version.pk, "collections": hungry[:left], "quota": quota, "until": until}
+        given = {
+            "version": version.pk, "collections": hungry[:left], "quota": quota, "until": until,
+            "first": not taken,
+        }  # fmt: skip
         rows = rows_of(TAKE, given)
-        taken |= {chunk: job for _, chunk, job in rows}
-        served = Counter(collection for collection, _, _ in rows)
+        taken |= {chunk: job for _, chunk, job, _ in rows}
+        if any(alone for *_, alone in rows):
+            break
+        served = Counter(collection for collection, *_ in rows)
         hungry = [collection for collection in hungry if served[collection] == quota]
     return taken
 

@@ -5,20 +5,17 @@ documents come at once.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from celery import shared_task
 from celery.worker import state
 from django.core.cache import cache
-from django.db import ProgrammingError, connection, transaction
+from django.db import ProgrammingError, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from kb.core.beating import EVERY_SECONDS, beat
+from kb.core.beating import showing_life
 from kb.core.waking import wake
 from kb.indexes import (
     building,
@@ -143,28 +140,6 @@ def end_versions_task() -> None:
     dropping.drop_tables()
     if dropping.forget_chunkings():
         wake(end_versions_task, countdown=1)
-
-
-@contextmanager
-def showing_life(queue: str) -> Iterator[None]:
-    """While the block waits for the database, the queue's worker is seen to live."""
-    over = threading.Event()
-    beating = threading.Thread(target=beat_until, args=(over, queue), daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        over.set()
-        beating.join()
-
-
-def beat_until(over: threading.Event, queue: str) -> None:
-    """In a thread of its own, with its own connection, which is opened at the first beat."""
-    try:
-        while not over.wait(EVERY_SECONDS):
-            beat(queue)
-    finally:
-        connection.close()
 
 
 def stopping() -> bool:

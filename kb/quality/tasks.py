@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
+from kb.core.beating import showing_life
 from kb.core.waking import wake
-from kb.indexes.tasks import WAKE_SECONDS, showing_life
+from kb.indexes.tasks import WAKE_SECONDS
 from kb.quality import requested
 
 

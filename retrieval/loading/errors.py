@@ -14,6 +14,9 @@ Code = Literal[
     "memory",
     "crashed",
 ]
+Stopped = Literal["stopped"]
+STOPPED: Stopped = "stopped"
+"""Between processes: what `ReaderStopped` says."""
 CODES: frozenset[str] = frozenset(get_args(Code))
 
 

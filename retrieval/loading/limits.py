@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.loading.errors import Code
+from retrieval.loading.errors import STOPPED, Code, Stopped
 
 _OPEN_FILES = 64
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP})
@@ -48,7 +48,7 @@ def _mapped_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def cause_of_death(status: int, usage: resource.struct_rusage, limits: Limits) -> tuple[Code, str]:
+def cause_of_death(status: int, usage: resource.struct_rusage, limits: Limits) -> tuple[Code | Stopped, str]:
     """Code and message for a child that ended without a result; `status` as waitpid gives it."""
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     used_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -58,6 +58,8 @@ def cause_of_death(status: int, usage: resource.struct_rusage, limits: Limits) -
     # A native library that is refused memory aborts; the kernel's own shortage ends with SIGKILL.
     if ended_by in {*_CRASHES, signal.SIGKILL} and used_bytes >= 0.5 * limits.memory_bytes:
         return memory(limits)
+    if ended_by == signal.SIGKILL:
+        return STOPPED, "Somebody stopped the reader while it read the file."
     return "crashed", (
         "The reader broke down on this file. Try again; if it happens again, "
         "save the file anew in the program that made it, or in another format."

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from retrieval.loading.errors import CODES, LoadError
+from retrieval.loading.errors import CODES, STOPPED, LoadError, ReaderStopped
 from retrieval.spans import Heading, LoadedText, Page
 
 
@@ -41,6 +41,8 @@ def decode(payload: bytes) -> LoadedText:
     try:
         if "code" in found:
             code, message = _row([found["code"], found["message"]], str, str)
+            if code == STOPPED:
+                raise ReaderStopped
             if code not in CODES:
                 raise ValueError("not an error that we know")
             raise LoadError(code, message)

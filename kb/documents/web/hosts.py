@@ -6,14 +6,14 @@ from types import TracebackType
 
 from django.utils import timezone
 
-from kb.core.beating import beat
+from kb.core.beating import beat, worker_name
 from kb.documents.models import WebHost
 from kb.documents.web import robots
 from kb.documents.web.addresses import WebAddress
 from kb.documents.web.fetching import Fetcher
 from kb.documents.web.outcomes import Failed, Later, Outcome, Refused
 
-# Longer than robots.txt and a page may take together, so that only a dead worker's turn ends by itself.
+# Longer than robots.txt and a page may take together. That of a dead worker is ended by the sweep.
 TURN_SECONDS = 300.0
 SOON_SECONDS = 10.0
 
@@ -82,7 +82,9 @@ def take_turn(origin: str) -> WebHost | Later:
     now = timezone.now()
     until = now + timedelta(seconds=TURN_SECONDS)
     WebHost.objects.get_or_create(origin=origin, defaults={"not_before": now})
-    if WebHost.objects.filter(origin=origin, not_before__lte=now).update(not_before=until):
+    if WebHost.objects.filter(origin=origin, not_before__lte=now).update(
+        not_before=until, claimed_by=worker_name("fetch")
+    ):
         return WebHost.objects.get(origin=origin)
     busy = WebHost.objects.filter(origin=origin).values_list("not_before", flat=True).first() or now
     wait = (busy - now).total_seconds()
@@ -93,4 +95,4 @@ def take_turn(origin: str) -> WebHost | Later:
 def end_turn(host: WebHost, delay: float) -> None:
     """The next request may come after the delay."""
     after = timezone.now() + timedelta(seconds=delay)
-    WebHost.objects.filter(pk=host.pk, not_before=host.not_before).update(not_before=after)
+    WebHost.objects.filter(pk=host.pk, not_before=host.not_before).update(not_before=after, claimed_by="")

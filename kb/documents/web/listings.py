@@ -76,7 +76,7 @@ def outlast_crashes(source: Source) -> None:
     if pause is not None:
         next_at = timezone.now() + pause
         Source.objects.filter(pk=source.pk, next_at=source.next_at).update(
-            next_at=next_at, error=sources.CRASHED, state=Source.State.FAILED, reading={}
+            next_at=next_at, error=sources.CRASHED, state=Source.State.FAILED, reading={}, claimed_by=""
         )
         source.next_at, source.reading = next_at, {}
 

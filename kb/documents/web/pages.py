@@ -77,7 +77,7 @@ def outlast_crashes(page: WebPage) -> None:
     if pause is not None:
         next_at = timezone.now() + pause
         WebPage.objects.filter(pk=page.pk, next_at=page.next_at).update(
-            next_at=next_at, error=sources.CRASHED
+            next_at=next_at, error=sources.CRASHED, claimed_by=""
         )
         page.next_at = next_at
 
@@ -134,7 +134,9 @@ def take(page: WebPage, found: Fetched) -> bool:
         changed = {"sha256": content_hash, "changed_at": now}
         return storing.store(page, file, content_hash, fields | changed) is not None
     except Problem as problem:
-        fail(page, problem.message, sources.REFUSED_PAUSE)
+        # A full disk is not the page's fault.
+        pause = sources.FIRST_PAUSE if problem.code == "not_stored" else sources.REFUSED_PAUSE
+        fail(page, problem.message, pause)
         return False
 
 

@@ -1,7 +1,9 @@
 """A request that is too large ends before its body is stored; every other one passes."""
 
 import asyncio
+import errno
 import json
+import os
 
 import pytest
 
@@ -91,3 +93,21 @@ def test_what_is_no_request_passes():
 
 def test_the_site_refuses_before_it_reads():
     assert asked(application, "/api/v1/search", 3)[0]["status"] == 413
+
+
+@pytest.mark.parametrize("path", ["/upload/", f"{PAPERS}/documents"])
+def test_a_disk_that_does_not_take_the_body_is_told(path):
+    async def full(scope, receive, send):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    start, body = asked(BodyLimit(full), path, megabytes=1)
+    assert start["status"] == 507
+    assert b"No space left on device" in body["body"]
+
+
+def test_another_error_goes_on():
+    async def broken(scope, receive, send):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match="Input/output error"):
+        asked(BodyLimit(broken), "/upload/")

@@ -56,11 +56,13 @@ def test_the_address_is_one_that_a_browser_can_open(tmp_path: Path, host: str, a
 def test_services_come_first_and_go_last(site: Site) -> None:
     rows = {child.name: child for child in children(site, never)}
     by_start = sorted(rows, key=lambda name: rows[name].start_order)
-    assert by_start == ["postgres", "valkey", "prepare", "web", "parse", "embed", "beat", "demo", "fetch"]
+    assert by_start == [
+        "postgres", "valkey", "prepare", "web", "control", "parse", "embed", "beat", "demo", "fetch"
+    ]  # fmt: skip
     asked_last = max(rows.values(), key=lambda child: child.stop_order)
     assert asked_last.name == "postgres"
     assert rows["valkey"].stop_order > max(
-        rows[name].stop_order for name in ("web", "parse", "embed", "fetch", "beat")
+        rows[name].stop_order for name in ("web", "control", "parse", "embed", "fetch", "beat")
     )
 
 
@@ -77,6 +79,14 @@ def test_every_queue_has_a_worker_and_every_worker_is_watched(site: Site) -> Non
     taken = [queue for child in workers for queue in after("-Q", child.command()).split(",")]
     assert sorted(taken) == sorted(QUEUES)
     assert all(child.silent_after >= supervising.SILENT_SECONDS for child in workers)
+
+
+def test_sweeps_and_heartbeats_stand_behind_nothing_that_takes_long(site: Site) -> None:
+    workers = {child.name: child for child in supervising.worker_children(site)}
+    command = workers["control"].command()
+    assert (after("-Q", command), after("--pool", command)) == ("control", "threads")
+    assert workers["control"].asked_by == "beat"
+    assert {workers[name].asked_by for name in ("parse", "embed", "fetch")} == {"control"}
 
 
 def after(option: str, words: list[str]) -> str:

@@ -1,7 +1,9 @@
 """An archive becomes documents of its own, the same ones however often it is read, and goes with them."""
 
 import io
+import weakref
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from kb.core.models import Collection, User
-from kb.documents import archives, parsing, queueing
+from kb.documents import adding, archives, parsing, queueing
 from kb.documents.actions import (
     add_document,
     cancel,
@@ -19,9 +21,10 @@ from kb.documents.actions import (
     replace_document,
     resume,
 )
+from kb.documents.adding import Given
 from kb.documents.models import Document
 from kb.indexes.models import Index
-from retrieval.loading.archives import Entry, unpack
+from retrieval.loading.archives import Bounds, Entry, unpack
 from tests.conftest import ingest, load_here, work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,9 +38,9 @@ FILES = {
 }
 
 
-def zipped(files: dict[str, str]) -> bytes:
+def zipped(files: dict[str, str], method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -146,9 +149,9 @@ def test_cancelled_while_it_is_unpacked_it_stops(
 ) -> None:
     document = add_document(alice, collection, ContentFile(zipped(FILES), "insects.zip")).document
 
-    def cancelling(path: Path) -> object:
+    def cancelling(path: Path, bounds: Bounds) -> object:
         cancel(alice, document)
-        yield from unpack(path)
+        yield from unpack(path, bounds)
 
     monkeypatch.setattr(archives, "unpack", cancelling)
     parsing.parse(document.pk, load_here)
@@ -160,7 +163,7 @@ def test_many_entries_come_in_batches(
     alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [Entry(f"{number}.txt", f"Text {number}.".encode()) for number in range(120)]
-    monkeypatch.setattr(archives, "unpack", lambda path: iter(many))
+    monkeypatch.setattr(archives, "unpack", lambda path, bounds: iter(many))
     document = add_document(alice, collection, ContentFile(zipped(FILES), "many.zip")).document
     parsing.parse(document.pk, load_here)
     assert document.entries.filter(state="queued").count() == 120
@@ -184,3 +187,69 @@ def test_a_file_that_is_not_fit_is_told_and_the_others_are_taken(
 def test_an_archive_of_which_nothing_is_fit_fails(alice: User, collection: Collection, index: Index) -> None:
     document = ingest(alice, collection, "insects.zip", zipped({"../out.md": "Out.", "photo.raw": "x"}))
     assert (document.state, document.error_code) == ("failed", "broken")
+
+
+def test_no_more_is_held_than_a_batch_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "BATCH_BYTES", 1000)
+    alive: list[weakref.ref[Given]] = []
+
+    def entries() -> Iterator[Given]:
+        for number in range(40):
+            given = Given(f"{number}.txt", str(number), ContentFile(b"x" * 300, f"{number}.txt"))
+            alive.append(weakref.ref(given.file))
+            yield given
+
+    sizes = []
+    for batch in archives.batches(entries()):
+        sizes.append(len(batch))
+        assert sum(file() is not None for file in alive) <= 4
+        batch.clear()
+    assert sizes == [4] * 10
+    monkeypatch.setattr(archives, "BATCH", 3)
+    assert [len(batch) for batch in archives.batches(entries())] == [3] * 13 + [1]
+
+
+def test_a_file_larger_than_an_upload_is_not_unpacked(
+    alice: User, collection: Collection, index: Index, settings: object
+) -> None:
+    settings.MAX_UPLOAD_BYTES = 2000
+    document = ingest(
+        alice,
+        collection,
+        "mixed.zip",
+        zipped({"big.txt": "words " * 999, "small.txt": "Words."}, zipfile.ZIP_DEFLATED),
+    )
+    work_off()
+    assert set(entries(document)) == {"small.txt"}
+    document.refresh_from_db()
+    assert "- big.txt: big.txt in the archive is larger than" in document.current.text
+
+
+def test_a_large_archive_is_taken_apart_in_several_turns(
+    alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow it is: each turn goes on where the one before stopped, and none counts as a failure."""
+    monkeypatch.setattr(archives, "SECONDS_AT_ONCE", -1.0)
+    monkeypatch.setattr(archives, "BATCH", 1)
+    files = {f"{number}.txt": f"Text {number}." for number in range(5)}
+    document = add_document(alice, collection, ContentFile(zipped(files), "slow.zip")).document
+    for taken in range(1, 6):
+        parsing.parse(document.pk, load_here)
+        document.refresh_from_db()
+        assert (document.state, document.attempts, document.entries.count()) == ("queued", 0, taken)
+    work_off()
+    document.refresh_from_db()
+    assert document.state == "ready"
+    assert entries(document) == {name: ("ready", text) for name, text in files.items()}
+    assert "slow.zip holds 5 files." in document.current.text
+
+
+def test_names_that_differ_only_where_they_are_cut_are_told(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    long = "x" * adding.NAME_LENGTH
+    document = ingest(alice, collection, "long.zip", zipped({f"a{long}.txt": "One.", f"b{long}.txt": "Two."}))
+    work_off()
+    document.refresh_from_db()
+    assert document.entries.count() == 1
+    assert "The names of two files are the same in their last part." in document.current.text

@@ -9,6 +9,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.test import Client
 
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
@@ -57,6 +59,30 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     assert (refused.value.code, refused.value.status) == ("not_stored", 507)
     assert kept() == []
     assert not Document.objects.exists()
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room for what arrives, where Django keeps it first."""
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(TemporaryFileUploadHandler, "new_file", fill)
+
+
+@pytest.mark.parametrize("path", ["/upload/", "/api/v1/collections/papers/documents"])
+def test_a_full_disk_is_told_when_the_form_arrives(
+    path: str, alice: User, collection: Collection, full: None, settings: object
+) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100
+    client = Client(enforce_csrf_checks=False, raise_request_exception=False)
+    client.force_login(alice)
+    answer = client.post(path, {"files": ContentFile(CONTENT, "a.txt"), "collection": collection.pk})
+    assert answer.status_code == 507
+    assert "No space left on device" in answer.content.decode()
+    if path.startswith("/api/"):
+        assert answer.json()["code"] == "not_stored"
 
 
 @pytest.mark.django_db

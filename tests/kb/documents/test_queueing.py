@@ -1,5 +1,7 @@
 """Collections take turns, few messages stand for many documents, and no document blocks another."""
 
+import errno
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +28,7 @@ from tests.conftest import load_here
 
 pytestmark = pytest.mark.django_db
 
-Sent = list[int]
+Sent = list[float | None]
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +40,16 @@ def empty_cache() -> Iterator[None]:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """The messages that reach the broker: the collection of each."""
+    """The messages that reach the broker: how many seconds each may wait there."""
     messages: Sent = []
-    monkeypatch.setattr(tasks, "wake", lambda task, *ids: messages.append(*ids))
+    monkeypatch.setattr(tasks, "wake", lambda task, expires: messages.append(expires))
     return messages
+
+
+@pytest.fixture(autouse=True)
+def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No collection was served before."""
+    monkeypatch.setattr(queueing, "_served", {"last": 0})
 
 
 def add(actor: User, collection: Collection, text: str) -> Document:
@@ -92,7 +100,7 @@ def test_what_is_paused_is_passed_over(alice: User, collection: Collection, inde
     Document.objects.filter(pk=paused.pk).update(paused=True)
     assert queueing.claim(paused.pk) is None
     assert queueing.claim_next(collection.pk) == [waiting]
-    assert queueing.collections_waiting() == []
+    assert list(queueing.collections_waiting()) == []
 
 
 def test_a_dropped_claim_is_taken_over_when_it_ends(
@@ -100,11 +108,29 @@ def test_a_dropped_claim_is_taken_over_when_it_ends(
 ) -> None:
     document = add(alice, collection, "one")
     assert queueing.claim_next(collection.pk) == [document]
-    assert queueing.collections_waiting() == []
+    assert list(queueing.collections_waiting()) == []
     Document.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert queueing.collections_waiting() == [collection.pk]
+    assert list(queueing.collections_waiting()) == [collection.pk]
     [taken] = queueing.claim_next(collection.pk)
     assert taken.attempts == 2
+
+
+def test_the_claim_of_a_worker_that_is_silent_is_taken_over_at_once(
+    alice: User, collection: Collection, index: Index
+) -> None:
+    """Long before it ends by itself; should that worker live after all, it has lost the document."""
+    add(alice, collection, "one")
+    [before] = queueing.claim_next(collection.pk)
+    DocumentStage.objects.update(heartbeat_at=timezone.now() - queueing.SILENT + timedelta(seconds=10))
+    assert queueing.claim_next(collection.pk) == []
+    assert not queueing.waiting().exists()
+    DocumentStage.objects.update(heartbeat_at=timezone.now() - queueing.SILENT - timedelta(seconds=1))
+    assert queueing.waiting().get() == before
+    [taken] = queueing.claim_next(collection.pk)
+    assert taken.attempts == 2
+    assert queueing.mine(before) is None
+    assert queueing.mine(taken) == before
+    assert queueing.claim_next(collection.pk) == []
 
 
 def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, index: Index) -> None:
@@ -119,7 +145,15 @@ def test_the_queue_is_read_by_its_index(alice: User, collection: Collection, ind
         cursor.execute("ANALYZE documents_document")
         cursor.execute(
             f"EXPLAIN {queueing.NEXT_OF_COLLECTION}",
-            {"collection": collection.pk, "now": now, "until": now, "worker": "", "most": 16, "small": 1},
+            {
+                "collection": collection.pk,
+                "now": now,
+                "until": now,
+                "silent": now,
+                "worker": "",
+                "most": 16,
+                "small": 1,
+            },
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     _, _, which = plan.partition("CTE next")
@@ -136,17 +170,17 @@ def test_ten_thousand_files_are_one_message(
         for number in range(50):
             add(alice, collection, f"file {number}")
     for _ in range(10_000):
-        wake_parsing(collection.pk)
-    assert sent == [collection.pk]
+        wake_parsing()
+    assert len(sent) == 1
 
 
 def test_a_message_that_was_taken_makes_room_for_the_next(
     alice: User, collection: Collection, index: Index, sent: Sent
 ) -> None:
-    wake_parsing(collection.pk)
-    parse_documents_task(collection.pk)
-    wake_parsing(collection.pk)
-    assert sent == [collection.pk] * 2
+    wake_parsing()
+    parse_documents_task()
+    wake_parsing()
+    assert len(sent) == 2
 
 
 def test_without_a_cache_every_message_is_sent(
@@ -158,9 +192,9 @@ def test_without_a_cache_every_message_is_sent(
     monkeypatch.setattr(cache, "add", refuse)
     monkeypatch.setattr(cache, "delete", refuse)
     for _ in range(3):
-        wake_parsing(collection.pk)
-    parse_documents_task(collection.pk)
-    assert sent == [collection.pk] * 3
+        wake_parsing()
+    parse_documents_task()
+    assert len(sent) == 3
 
 
 def test_a_turn_ends_and_the_successor_goes_to_the_end_of_the_queue(
@@ -169,8 +203,8 @@ def test_a_turn_ends_and_the_successor_goes_to_the_end_of_the_queue(
     for text in ("one", "two", "three"):
         add(alice, collection, text)
     monkeypatch.setattr(tasks, "SECONDS_PER_TURN", -1)
-    parse_documents_task(collection.pk)
-    assert sent == [collection.pk], "a free worker may help, and that message is the successor, too"
+    parse_documents_task()
+    assert len(sent) == 1, "a free worker may help, and that message is the successor, too"
     assert Document.objects.filter(state="queued").count() == 3
 
 
@@ -182,35 +216,76 @@ def test_collections_take_turns(
         add(alice, collection, f"file {number}")
     monkeypatch.setattr(queueing, "SMALL", 1)  # bytes: each is taken alone
     small = add(alice, other, "small")
-    queue: Sent = []
-    monkeypatch.setattr(tasks, "wake", lambda task, *ids: queue.append(*ids))
     turn = parsing.parse_for
-
-    def two(collection_id: int, seconds: float) -> bool:
-        return all(turn(collection_id, 0.0001, load_here) for _ in range(2))
-
-    monkeypatch.setattr(parsing, "parse_for", two)
-    sweep_documents_task()
-    assert sorted(queue) == sorted([collection.pk, other.pk])
-    for _ in range(3):
-        parse_documents_task(queue.pop(0))
+    monkeypatch.setattr(parsing, "parse_for", lambda collection, _: turn(collection, 0.0001, load_here))
+    for _ in range(2):
+        parse_documents_task()
     small.refresh_from_db()
     assert small.state == "embedding"
-    assert Document.objects.filter(state="queued").count() > 90
-    assert len(queue) == 1
+    assert Document.objects.filter(state="queued").count() == 99
 
 
-def test_the_sweep_wakes_each_collection_once_for_any_number_of_documents(
-    alice: User, collection: Collection, other: Collection, sent: Sent
+def test_turns_go_round(alice: User, collection: Collection, other: Collection) -> None:
+    third = Collection.objects.create(name="Third", slug="third", owner=alice)
+    assert queueing.next_collection() is None
+    for where in (collection, other, third):
+        add(alice, where, f"one of {where.slug}")
+    assert [queueing.next_collection() for _ in range(4)] == [
+        collection.pk, other.pk, third.pk, collection.pk
+    ]  # fmt: skip
+    Document.objects.filter(collection=other).delete()
+    assert queueing.next_collection() == third.pk
+
+
+class Broker:
+    """A queue of messages and the clock of cache and messages: what is taken too late is dropped."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.ends: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def wake(self, task: object, expires: float) -> None:
+        self.ends.append(self.now + expires)
+
+    def waiting(self) -> int:
+        return sum(end > self.now for end in self.ends)
+
+    def take(self) -> bool:
+        while self.ends:
+            if self.ends.pop(0) > self.now:
+                return True
+        return False
+
+
+def test_slow_turns_do_not_multiply_messages(
+    alice: User, collection: Collection, other: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(20):
-        add(alice, collection, f"file {number}")
-    add(alice, other, "one")
-    Collection.objects.create(name="Idle", slug="idle", owner=alice)
-    cache.clear()
-    for _ in range(3):
-        sweep_documents_task()
-    assert sorted(sent) == sorted([collection.pk, other.pk])
+    """Two workers whose turns take a minute, an hour long, while the sweep comes every ten seconds."""
+    broker = Broker()
+    monkeypatch.setattr("django.core.cache.backends.base.time", broker)
+    monkeypatch.setattr("django.core.cache.backends.locmem.time", broker)
+    monkeypatch.setattr(tasks, "wake", broker.wake)
+    monkeypatch.setattr(parsing, "parse_for", lambda *_: True)
+    for where in (collection, other):
+        for number in range(2):
+            add(alice, where, f"{where.slug} {number}")
+    ends = [0.0, 5.0]  # of the workers' turns
+    turns = 0
+    for second in range(3600):
+        broker.now = float(second)
+        if second % 10 == 0:
+            sweep_documents_task()
+        for worker, end in enumerate(ends):
+            if end <= second and broker.take():
+                parse_documents_task()
+                ends[worker] = second + 60.0
+                turns += 1
+        assert broker.waiting() <= 1
+        assert len(broker.ends) <= 4, "what was dropped does not pile up"
+    assert turns > 100
 
 
 def test_a_turn_works_everything_off(alice: User, collection: Collection, index: Index) -> None:
@@ -358,3 +433,25 @@ def test_a_stopped_reader_is_not_the_fault_of_the_file(
     parsing.parse_for(collection.pk, 60, load)
     document.refresh_from_db()
     assert (document.state, stops) == ("embedding", [])
+
+
+@pytest.mark.parametrize("full", [1, 5])
+def test_a_full_disk_is_not_the_fault_of_the_file(
+    full: int, alice: User, collection: Collection, index: Index
+) -> None:
+    document = add(alice, collection, "one")
+    tries: list[str] = []
+
+    def load(path: Path, filename: str) -> LoadedText:
+        tries.append(filename)
+        if len(tries) <= full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return load_here(path, filename)
+
+    parsing.parse_for(collection.pk, 60, load)
+    document.refresh_from_db()
+    if full < parsing.MOST_ATTEMPTS:
+        assert document.state == "embedding"
+    else:
+        assert (document.state, document.error_code) == ("failed", "not_stored")
+        assert "No space left on device" in document.error

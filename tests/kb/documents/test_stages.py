@@ -7,12 +7,14 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from kb.core.models import Collection, User
-from kb.documents import parsing, stages
+from kb.core import beating
+from kb.core.beating import fall_silent
+from kb.core.models import Collection, Heartbeat, User
+from kb.documents import parsing, queueing, stages
 from kb.documents.actions import add_document, replace_document
 from kb.documents.models import Document, DocumentStage
 from kb.indexes.models import Index
@@ -159,22 +161,55 @@ def test_a_long_parse_shows_that_its_worker_lives(
     alice: User, collection: Collection, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "BEAT_SECONDS", 0.01)
-    document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
+    monkeypatch.setattr(parsing, "SECONDS_TOGETHER", 60.0)
+    fall_silent()
+    documents = [
+        add_document(alice, collection, ContentFile(name.encode(), f"{name}.txt")).document
+        for name in ("one", "two")
+    ]
     beaten = []
 
     def load(path: Path, filename: str) -> LoadedText:
-        row = stage(document, "parse")
-        began, again = row.heartbeat_at, Event()
+        """Until all that was claimed together has been beaten for, also what waits behind this one."""
+        for document in documents:
+            row = stage(document, "parse")
+            began, again = row.heartbeat_at, Event()
+            while row.heartbeat_at == began:
+                again.wait(0.01)
+                row.refresh_from_db()
+            beaten.append(row.state)
+        return load_here(path, filename)
+
+    parsing.parse_claimed(queueing.claim_next(collection.pk), load)
+    assert beaten == ["running"] * 4
+    assert Heartbeat.objects.get().queue == "parse"
+    assert set(Document.objects.values_list("state", flat=True)) == {"embedding"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_for_a_moment_ends_no_signs_of_life(
+    alice: User, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "BEAT_SECONDS", 0.01)
+    document = add_document(alice, collection, ContentFile(b"words", "a.txt")).document
+    stages.begin(document.pk, "parse", total=1)
+    row = stage(document, "parse")
+    again, away = Event(), [True, True]
+
+    def beat(queue: str) -> None:
+        if away:
+            away.pop()
+            raise OperationalError("the database is away")
+
+    monkeypatch.setattr(beating, "beat", beat)
+    with stages.kept_alive([document.pk], "parse"):
+        while away:
+            again.wait(0.01)
+        row.refresh_from_db()
+        began = row.heartbeat_at
         while row.heartbeat_at == began:
             again.wait(0.01)
             row.refresh_from_db()
-        beaten.append(row.state)
-        return load_here(path, filename)
-
-    parsing.parse(document.pk, load)
-    assert beaten == ["running"]
-    document.refresh_from_db()
-    assert document.state == "embedding"
 
 
 def test_an_attempt_is_counted(alice: User, collection: Collection, index: Index) -> None:

@@ -21,7 +21,7 @@ def test_health_is_for_reading(client, db, path):
 
 def test_ready(client, index, monkeypatch):
     monkeypatch.setattr(health, "broker", lambda: Check("broker", True))
-    for queue in ("parse", "embed"):
+    for queue in ("control", "parse", "embed"):
         Heartbeat.objects.create(worker=f"{queue}@here:1", queue=queue, pid=1, at=timezone.now())
     response = client.get("/readyz")
     assert (response.status_code, response.json()["status"]) == (200, "ok")
@@ -34,6 +34,7 @@ def test_not_ready_says_what_fails(client, db, monkeypatch):
     checks = response.json()["checks"]
     assert (response.status_code, response.json()["status"]) == (503, "unavailable")
     assert {name for name, detail in checks.items() if detail != "ok"} == {
+        "worker:control",
         "worker:parse",
         "worker:embed",
         "index",

@@ -107,6 +107,44 @@ def test_a_lease_that_ran_out_is_taken_again(version: IndexVersion, collections:
     assert set(EmbeddingJob.objects.values_list("attempts", flat=True)) == {2}
 
 
+def test_a_text_that_ends_workers_takes_no_others_with_it(
+    version: IndexVersion, collections: list[Collection]
+) -> None:
+    """A worker dies of one in sixteen, and can say nothing; the other fifteen are done within its attempts."""
+    document = chunked(version, collections[0], words(10))
+    chunked(version, collections[1], words(6))
+    poison = EmbeddingJob.objects.filter(chunk__document=document).order_by("pk")[4].pk
+    deaths = 0
+    while inputs := lease(version, 16):
+        jobs = [given.job_id for given in inputs]
+        if poison in jobs:
+            deaths += 1
+            EmbeddingJob.objects.filter(pk__in=jobs).update(lease_until=timezone.now() - timedelta(hours=1))
+        else:
+            embedding_queue.remove(jobs)
+    assert deaths == EmbeddingJob.MOST_ATTEMPTS
+    assert EmbeddingJob.objects.get().pk == poison
+
+
+def test_what_is_suspected_comes_alone_and_first(
+    version: IndexVersion, collections: list[Collection]
+) -> None:
+    chunked(version, collections[0], words(3))
+    chunked(version, collections[1], words(3))
+    suspect = EmbeddingJob.objects.order_by("pk")[4].pk
+    EmbeddingJob.objects.filter(pk=suspect).update(attempts=2)
+    assert [given.job_id for given in lease(version)] == [suspect]
+    assert len(lease(version)) == 5
+
+
+def test_what_failed_by_an_error_is_not_suspected(
+    version: IndexVersion, collections: list[Collection]
+) -> None:
+    chunked(version, collections[0], words(3))
+    EmbeddingJob.objects.update(attempts=3, error="away")
+    assert len(lease(version)) == 3
+
+
 def test_what_was_tried_too_often_is_not_leased(version: IndexVersion, collections: list[Collection]) -> None:
     chunked(version, collections[0], words(2))
     EmbeddingJob.objects.update(attempts=EmbeddingJob.MOST_ATTEMPTS)

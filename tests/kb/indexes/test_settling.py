@@ -173,6 +173,7 @@ def measured(version: IndexVersion, document: Document) -> dict[str, Explained]:
     reuse = sql.SQL("SELECT given.chunk FROM {}").format(embedding_table.matched([version]))
     take = {
         "version": version.pk, "quota": 20, "until": timezone.now(), "collections": [document.collection_id],
+        "first": True,
     }  # fmt: skip
     jobs = list(EmbeddingJob.objects.filter(chunk__in=[row[0] for row in rows]).values_list("pk", flat=True))
     now = {"now": timezone.now(), "documents": [document.pk]}

@@ -17,7 +17,7 @@ LIMITS = Limits(memory_bytes=100 * 1024 * 1024, cpu_seconds=10)
     [
         (int(signal.SIGXCPU), 1_000, 10.0, "timeout"),
         (int(signal.SIGKILL), 1_000, 11.0, "timeout"),
-        (int(signal.SIGKILL), 1_000, 1.0, "crashed"),
+        (int(signal.SIGKILL), 1_000, 1.0, "stopped"),
         (int(signal.SIGKILL), 90_000, 1.0, "memory"),
         (int(signal.SIGSEGV), 90_000, 1.0, "memory"),
         (int(signal.SIGABRT), 90_000, 1.0, "memory"),

@@ -6,12 +6,13 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from kb.core import beating
 from kb.core.models import Heartbeat
 from kb.core.supervising import SILENT_SECONDS
 from kb.documents import sources, tasks
 from kb.documents.models import Document, Source, WebHost, WebPage
 from kb.documents.source_actions import add_source
-from kb.documents.web import hosts
+from kb.documents.web import hosts, pages
 from kb.documents.web.fetching import Fetcher
 
 pytestmark = pytest.mark.django_db
@@ -64,8 +65,54 @@ def test_a_page_sends_the_next_one_of_its_host_and_what_is_to_be_parsed(
     WebHost.objects.update(not_before=timezone.now())
     first, second, _ = WebPage.objects.order_by("next_at", "pk")
     tasks.fetch_page_task(first.pk)
-    assert sent == [("parse_documents_task", collection.pk, None), ("fetch_page_task", second.pk, 1.0)]
+    assert sent == [("parse_documents_task", None), ("fetch_page_task", second.pk, 1.0)]
     assert Document.objects.get().state == Document.State.QUEUED
+
+
+def test_what_a_killed_worker_had_is_asked_for_again_soon(source, alice, collection, server, sent, reachable):
+    """Not after the minutes that a claim and a host's turn last."""
+    tasks.fetch_source_task(str(source.pk))
+    feed = add_source(alice, collection, server.url("/feed.xml", "site.example"))
+    WebHost.objects.update(not_before=timezone.now())
+    page = WebPage.objects.order_by("next_at", "pk").first()
+
+    assert sources.claimed(sources.due_pages().filter(pk=page.pk))
+    assert isinstance(hosts.take_turn(page.origin), WebHost)
+    assert sources.claimed(sources.due_listings().filter(pk=feed.pk))
+    beating.fall_silent()
+    beating.beat("fetch")
+    assert sources.end_claims_of_the_dead() == 0, "it may be at it"
+    Heartbeat.objects.update(at=timezone.now() - sources.SILENT)
+    tasks.sweep_sources_task()
+    assert {"fetch_page_task", "fetch_source_task"} <= {task for task, *_ in sent}
+    for row in (WebPage.objects.get(pk=page.pk), Source.objects.get(pk=feed.pk)):
+        assert (row.claimed_by, row.attempts) == ("", 1)
+        assert row.next_at <= timezone.now()
+    assert WebHost.objects.get().not_before <= timezone.now()
+    assert sources.end_claims_of_the_dead() == 0
+
+
+def test_what_is_done_is_nobodys(source, server, sent, reachable):
+    tasks.fetch_source_task(str(source.pk))
+    WebHost.objects.update(not_before=timezone.now())
+    tasks.fetch_page_task(WebPage.objects.order_by("next_at", "pk").first().pk)
+    for rows in (Source, WebPage, WebHost):
+        assert set(rows.objects.values_list("claimed_by", flat=True)) == {""}
+    before = list(WebPage.objects.order_by("pk").values("next_at"))
+    assert sources.end_claims_of_the_dead() == 0
+    assert list(WebPage.objects.order_by("pk").values("next_at")) == before
+
+
+def test_what_ends_workers_again_and_again_keeps_its_pause(source, sent):
+    """It is no longer the worker's, so that no sweep makes it due when that one ends, too."""
+    page = WebPage.objects.create(source=source, url="http://site.example/x", origin="http://site.example")
+    WebPage.objects.update(attempts=sources.MOST_ATTEMPTS)
+    assert sources.claimed(sources.due_pages().filter(pk=page.pk))
+    page = WebPage.objects.get(pk=page.pk)
+    pages.outlast_crashes(page)
+    assert sources.end_claims_of_the_dead() == 0
+    page.refresh_from_db()
+    assert page.next_at > timezone.now()
 
 
 def test_a_task_twice_does_it_once(source, server, sent, reachable):

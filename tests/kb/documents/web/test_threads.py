@@ -25,7 +25,7 @@ THREADS = 3
 def worker(monkeypatch: pytest.MonkeyPatch, fetcher: Fetcher) -> Iterator[None]:
     """Takes from the queue `fetch` with a pool of the kind that the site has; the broker is memory."""
     monkeypatch.setattr(tasks, "Fetcher", lambda: fetcher)
-    monkeypatch.setattr(tasks, "wake_parsing", lambda _collection: None)
+    monkeypatch.setattr(tasks, "wake_parsing", lambda: None)
     fall_silent()  # of what other tests left
     with start_worker(app, pool="threads", concurrency=THREADS, perform_ping_check=False, queues=["fetch"]):
         yield
