@@ -27,7 +27,7 @@ FAST_SHUTDOWN = signal.SIGINT  # roll back what is open, then stop
 START_SECONDS = 300  # crash recovery of a large database takes minutes, not the usual second
 SETTINGS = {
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "200",  # a web server under load takes half of the usual hundred
     "shared_buffers": "256MB",
     "maintenance_work_mem": "256MB",
     "max_wal_size": "2GB",
