@@ -43,12 +43,14 @@ SELECT asked.term FROM unnest(%(terms)s::text[]) AS asked(term), LATERAL (
     WHERE block.term = asked.term AND block.segment_id = ANY({SEGMENTS}) LIMIT 1
 ) AS there
 """  # noqa: S608 (no text of anybody's)
-DELETED = """
-SELECT EXISTS (
+# The same, and a row without a term where something is deleted, whose postings may still be there.
+KNOWN_OR_DELETED = f"""
+{KNOWN}
+UNION ALL SELECT NULL WHERE EXISTS (
     SELECT FROM indexes_tombstone
     WHERE chunking_id = ANY(%(chunkings)s) AND collection_id = ANY(%(collections)s)
 )
-"""
+"""  # noqa: S608 (no text of anybody's)
 # Each term of an opening is one look at the index as well, however many blocks it has (a loose index scan), whosesoever
 # they are. They come in the order of the alphabet: a limit always leaves the same.
 NEAR = """
@@ -152,9 +154,9 @@ class _Vocabulary:
         if not terms:
             return {}
         with pools.asking("aside") as connected:
-            known = self.known(connected, terms)
-            deleted = connected.execute(DELETED, self.place).fetchone()
-        if deleted == (True,):  # whose postings may still be there
+            rows = connected.execute(KNOWN_OR_DELETED, {**self.place, "terms": sorted(terms)}).fetchall()
+        known = {term for (term,) in rows if term is not None}
+        if len(known) < len(rows):
             known = self.alive(known)
         return {word: found for word, found in words.items() if not known & set(found)}
 
