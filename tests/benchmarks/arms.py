@@ -54,8 +54,8 @@ class Arms:
 
     def both(self, question: str) -> Hits:
         hits = self.together(question)
-        if hits.missing:
-            raise AssertionError(f"without {hits.missing}")
+        if hits.missing or not len(hits):
+            raise AssertionError(f"{len(hits)} hits, without {hits.missing}")
         return hits
 
 
@@ -108,7 +108,10 @@ def many_collections(made: Made, chunks: int) -> Scope:
     made.ids.clear()
     made.batches.clear()
     collections = Collection.objects.bulk_create(
-        Collection(name=f"Part {n}", slug=f"part-{n}", owner=made.admin) for n in range(COLLECTIONS)
+        Collection(
+            name=f"Part {n}", slug=f"part-{n}", owner=made.admin, visibility=Collection.Visibility.MEMBERS
+        )
+        for n in range(COLLECTIONS)
     )
     visible = collections[:VISIBLE]
     Membership.objects.filter(user=made.member).delete()
@@ -117,7 +120,10 @@ def many_collections(made: Made, chunks: int) -> Scope:
         for each in collections:
             corpus.put_in(made.version, each, made.generator.batch(max(chunks // COLLECTIONS, 1)))
     settle()
-    return Scope(tuple(sorted(Collection.objects.visible_to(made.member).values_list("pk", flat=True))))
+    seen = tuple(sorted(Collection.objects.visible_to(made.member).values_list("pk", flat=True)))
+    if seen != tuple(sorted(each.pk for each in visible)):
+        raise AssertionError("the member sees other collections than those")
+    return Scope(seen)
 
 
 def scattered(made: Made, scope: Scope) -> dict[str, dict[str, list[float]]]:

@@ -26,7 +26,9 @@ class Made:
         self.version = IndexVersion.objects.maintained().select_related("model").get()
         self.admin = User.objects.get(username="admin")
         self.member = User.objects.create_user("member", password="unused-password")
-        self.collection = Collection.objects.create(name="Made up", slug="made-up", owner=self.admin)
+        self.collection = Collection.objects.create(
+            name="Made up", slug="made-up", owner=self.admin, visibility=Collection.Visibility.MEMBERS
+        )
         Membership.objects.create(collection=self.collection, user=self.member)
         self.generator = corpus.Generator(self.version.dimensions)
         self.ids: list[int] = []

@@ -30,7 +30,7 @@ def questions(made: Made, turn: int) -> list[str]:
 
 
 def whole(api: Api) -> Whole:
-    return Whole(api.search, lambda found: found["degraded"])
+    return Whole(api.search, lambda found: found["degraded"] or ("" if found["passages"] else "no passages"))
 
 
 def rounds(made: Made, api: Api, turn: int) -> dict[str, dict[str, list[float]]]:
