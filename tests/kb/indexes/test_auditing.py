@@ -64,7 +64,7 @@ def test_vectors_of_another_indexs_collection_are_removed(
     IndexedCollection.objects.create(
         collection=collection, index=Index.objects.create(name="Other", slug="other")
     )
-    assert kinds(audit(repair=True)) == [(2, "strays", 3, True)]
+    assert kinds(audit(repair=True)) == [(2, "strays", 3, True), (2, "leftovers", 3, True)]
     assert table(version) == {}
 
 
