@@ -18,6 +18,7 @@ from kb.indexes.actions import ensure_default_index
 from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load
 from retrieval.spans import LoadedText
+from tests import flushing
 from tests.live import Site
 from tests.places import ROOT, shared_data
 
@@ -45,6 +46,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Ends the search arms' connections before the test database is dropped."""
+    flushing.empty_quickly()
     yield
     pools.close()
 

@@ -17,9 +17,9 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 # The modules of each app that do its work, each by name: a new module is put into a layer by a decision.
 WORK = {
     "core": {
-        "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment", "health",
-        "holding", "lifespan", "middleware", "navigation", "pagination", "people", "pooling", "preparing",
-        "problem_json", "problems", "supervising", "supervision", "waking",
+        "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment", "handler",
+        "health", "holding", "lifespan", "middleware", "navigation", "pagination", "people", "pooling", "preparing",
+        "problem_json", "problems", "supervising", "supervision", "visibility", "waking",
     },
     "documents": {
         "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",
@@ -33,8 +33,8 @@ WORK = {
     },
     "search": {
         "answers", "arranging", "async_bridge", "deadlines", "engine", "joining", "narrowing", "profiles",
-        "query_vectors", "redaction", "rendering", "rollout", "serving", "shadowing", "snippets", "spelling", "timing",
-        "warming",
+        "query_vectors", "recording", "redaction", "rendering", "rollout", "serving", "shadowing", "snippets",
+        "spelling", "timing", "warming",
     },
     "quality": {
         "comparing", "datasets", "declining", "evaluation", "progress", "question_sets", "requested", "scoring",

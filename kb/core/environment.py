@@ -87,7 +87,10 @@ VARIABLES = {
             "WATTS", "65", "what the machine draws at work, for the energy that a build is said to take"
         ),
         Variable(
-            "INDEX_BUILD_PERCENT", "60", "how much of an embedding worker's time a new index version takes"
+            "INDEX_BUILD_PERCENT",
+            "60",
+            "how much of a worker's time a new index version, or a collection that moves into one, takes while people "
+            "search",
         ),
         Variable(
             "CANARY_STEP_HOURS", "24", "how long a canary keeps a share of the readers before it has more"

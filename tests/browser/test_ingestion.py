@@ -83,6 +83,7 @@ def failed(page: Page) -> None:
     expect(page.get_by_text("Parse")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_an_archive_is_watched_to_its_last_entry_and_lists_follow(
     page: Page, notes: list[Path], tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def fits(page: Page) -> bool:
     return fitting
 
 
+@pytest.mark.slow
 def test_the_life_of_a_version_by_its_buttons(page: Page, stocked: None) -> None:
     page.goto(LIFE)
     expect(page.get_by_role("heading", name="Life of index versions")).to_be_visible()

@@ -189,6 +189,7 @@ def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
     assert embedded(live_site) > before
 
 
+@pytest.mark.slow
 def test_a_killed_and_emptied_broker(live_site: Site, folder: Path) -> None:
     put_in_and_strike(live_site, folder, lambda: live_site.kill("valkey"), LEASED)
     check_all_is_well(live_site, names(folder))
@@ -297,6 +298,7 @@ def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, ke
     check_all_is_well(live_site, names(folder))
 
 
+@pytest.mark.slow
 def test_web_servers_that_never_answer_delay_no_upload(live_site: Site, folder: Path, key: str) -> None:
     """More of them than processes that parse; and whoever waits for them may be killed."""
     name, content = "meanwhile.txt", next(folder.iterdir()).read_bytes()
