@@ -43,18 +43,19 @@ install-test: .venv/.test  ## install what testing needs too
 	"$(PYTHON)" -m venv .venv
 	@touch $@
 
+# What is imported is compiled then: compiling all of it took a minute.
 # torch first and apart: its CPU and CUDA builds differ, so no hash fits both; the rest is locked by hash.
 .venv/.run: .venv/.made requirements/torch.txt requirements/run.txt
-	$(PIP) install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -r requirements/torch.txt
-	$(PIP) install --no-deps --require-hashes -r requirements/run.txt
+	$(PIP) install --no-compile $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -r requirements/torch.txt
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/run.txt
 	@touch $@
 
 .venv/.test: .venv/.run requirements/test.txt
-	$(PIP) install --no-deps --require-hashes -r requirements/test.txt
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/test.txt
 	@touch $@
 
 .venv/.bench: .venv/.test requirements/bench.txt
-	$(PIP) install --no-deps --require-hashes -r requirements/bench.txt
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 chromium:

@@ -44,6 +44,7 @@ def press(page: Page, button: str | re.Pattern[str]) -> None:
     page.keyboard.press("Enter")
 
 
+@pytest.mark.slow
 def test_many_files_are_watched_paused_resumed_and_retried(page: Page, notes: list[Path]) -> None:
     make_collection(page, "Lamps")
     page.goto("/upload/?collection=lamps")

@@ -182,6 +182,7 @@ def descendants(pid: int) -> list[int]:
     return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
+@pytest.mark.slow
 def test_a_killed_embed_worker(live_site: Site, folder: Path) -> None:
     before = embedded(live_site)
     put_in_and_strike(live_site, folder, lambda: live_site.kill("embed"), LEASED)

@@ -122,6 +122,7 @@ def test_an_independent_bm25_ranks_as_ours_in_any_language() -> None:
         np.testing.assert_allclose(found.scores[: len(ours)], ours.scores)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_a_killed_run_left_is_swept() -> None:
     with psycopg.connect(**pools.parameters(), autocommit=True) as connected:
@@ -131,6 +132,7 @@ def test_a_database_that_a_killed_run_left_is_swept() -> None:
         assert left not in databases()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_database_in_use_is_not_swept() -> None:
     home = pools.parameters()
@@ -141,6 +143,7 @@ def test_a_database_in_use_is_not_swept() -> None:
         assert mine in databases()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_run_from_another_database_of_the_server_is_left_alone() -> None:
     elsewhere = pools.parameters() | {"dbname": "postgres"}
