@@ -1,8 +1,8 @@
 """What may run a local model, and in which numbers; one network a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,17 @@ def named(name: str) -> Backend:
     raise ValueError(f"There is no backend {name!r}; there are {', '.join(map(str, BACKENDS))}")
 
 
+Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token ids (n, length) of a batch, and their mask, which is 0 where they are padding."""
+
+
 class Network(Protocol):
     """A loaded model, pooling and normalisation included; used by one thread at a time."""
 
     backend: Backend
 
-    def vectors(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
-        """Unit vectors (n, dimensions) of token ids (n, length); the mask is 0 where they are padding."""
+    def vectors(self, batches: Sequence[Inputs]) -> Iterator[Vectors]:
+        """Of each batch, in their order, unit vectors (n, dimensions)."""
         ...
 
 

@@ -34,8 +34,10 @@ class Tokenised:
     def encode(self, texts: Sequence[str], prompt: str, batch_size: int) -> Vectors:
         encodings = self.tokenizer.encode_batch([prompt + text for text in texts])
         made = np.empty((len(texts), self.dimensions), np.float32)
-        for batch in batches([encoding.ids for encoding in encodings], batch_size, self.pad_token):
-            made[batch.rows] = self.network.vectors(batch.tokens, batch.mask)
+        given = list(batches([encoding.ids for encoding in encodings], batch_size, self.pad_token))
+        found = self.network.vectors([(batch.tokens, batch.mask) for batch in given])
+        for batch, vectors in zip(given, found, strict=True):
+            made[batch.rows] = vectors
         return made
 
 

@@ -1,13 +1,13 @@
 """A sentence-transformers model in torch, on the processor or an accelerator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.embedders import Vectors
-from retrieval.embedders.backends import Backend, BackendUnavailable
+from retrieval.embedders.backends import Backend, BackendUnavailable, Inputs
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -23,7 +23,10 @@ class TorchNetwork:
         self.backend, self.token_types = backend, token_types
         self.model = moved(model, backend)
 
-    def vectors(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
+    def vectors(self, batches: Sequence[Inputs]) -> Iterator[Vectors]:
+        return (self.batch(tokens, mask) for tokens, mask in batches)
+
+    def batch(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
         import torch  # noqa: PLC0415
 
         device = self.backend.device

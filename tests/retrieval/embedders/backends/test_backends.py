@@ -86,6 +86,13 @@ def test_the_vectors_are_those_of_sentence_transformers(tiny: Path, backend: Bac
     np.testing.assert_allclose(made, published(tiny, TEXTS), atol=1e-5)
 
 
+def test_batches_beside_each_other_are_those_one_after_the_other(cache: Path) -> None:
+    texts = [f"A text of its own, number {number}. " * (number % 7 + 1) for number in range(40)]
+    together = LocalEmbedder(backend=OPENVINO, cache=cache, threads=2).embed(texts, "document", batch_size=4)
+    alone = LocalEmbedder(backend=OPENVINO, cache=cache, threads=1).embed(texts, "document", batch_size=4)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
 @pytest.mark.parametrize("backend", [OPENVINO_BFLOAT16, TORCH_BFLOAT16], ids=str)
 def test_smaller_numbers_are_near_the_exact_ones(cache: Path, backend: Backend) -> None:
     texts = ["Vitamin D and the bones of the elderly.", "Interest rates rose again. " * 12]

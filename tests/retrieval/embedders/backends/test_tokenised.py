@@ -1,15 +1,14 @@
 """Batches hold every text once, sorted by length, with little padding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from retrieval.embedders import Vectors
-from retrieval.embedders.backends import TORCH
+from retrieval.embedders.backends import TORCH, Inputs
 from retrieval.embedders.backends.tokenised import LENGTH_STEP, Tokenised, batches
 from tests.retrieval.embedders.tiny import tiny_tokenizer
 
@@ -43,8 +42,8 @@ class Counting:
 
     backend = TORCH
 
-    def vectors(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
-        return mask.sum(axis=1, keepdims=True).astype(np.float32)
+    def vectors(self, batches: Sequence[Inputs]) -> Iterator[Vectors]:
+        return (mask.sum(axis=1, keepdims=True).astype(np.float32) for _, mask in batches)
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a", "cats sleep a a", "cats sleep"], []])
