@@ -216,6 +216,7 @@ def up(tmp_path: Path, free_port: int) -> Iterator[Up]:
     running.process.communicate(timeout=90)
 
 
+@pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.skipif(bool(settings.DATABASE_URL), reason="about the embedded services")
 def test_a_whole_run(up: Up, tmp_path: Path) -> None:

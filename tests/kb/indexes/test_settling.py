@@ -209,7 +209,15 @@ def analyse(table: str = "") -> None:
         cursor.execute(f"ANALYZE {table}")
 
 
-@pytest.mark.parametrize("statistics", ["of an empty site", "of an empty queue", "old", "new"])
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        "of an empty site",
+        pytest.param("of an empty queue", marks=pytest.mark.slow),
+        pytest.param("old", marks=pytest.mark.slow),
+        pytest.param("new", marks=pytest.mark.slow),
+    ],
+)
 def test_cost_per_document_is_flat(
     statistics: str, alice: User, other: Collection, version: IndexVersion
 ) -> None:

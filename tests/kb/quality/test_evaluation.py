@@ -154,6 +154,7 @@ def test_a_run_from_another_database_of_the_server_is_left_alone() -> None:
         assert mine in databases()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_it_has_a_cache_of_its_own() -> None:
     cache.set("parse-wake:1", "the site's")

@@ -36,6 +36,7 @@ def child(*lines: str) -> list[str]:
     return [sys.executable, "-c", "\n".join([BEGIN, *lines, DONE])]
 
 
+@pytest.mark.slow
 def test_backends_are_measured_in_turns_and_compared(tmp_path: Path) -> None:
     pulses: list[None] = []
     found = measured(

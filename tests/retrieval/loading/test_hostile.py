@@ -123,6 +123,7 @@ def test_archives_that_unpack_to_gigabytes(attempt, name, make):
     assert attempt(target.getvalue(), name) == "too_large"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx", "a.epub"])
 def test_parts_that_inflate_within_the_bound(attempt, files, name):
     part = "OPS/text/one.xhtml" if name == "a.epub" else PARTS[name]
@@ -131,6 +132,7 @@ def test_parts_that_inflate_within_the_bound(attempt, files, name):
     assert result in ("broken", "memory", "timeout", "too_large") or name == "a.epub"
 
 
+@pytest.mark.slow
 def test_a_workbook_of_a_million_empty_rows(attempt):
     rows = b"".join(
         b'<row r="%d" s="1"><c r="A%d" s="1"/><c r="B%d" s="1"/></row>' % (row, row, row)
@@ -155,6 +157,7 @@ def test_a_sheet_that_claims_to_fill_its_grid(attempt):
     assert text_of(attempt(book, "a.xlsx")).endswith("7")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -172,6 +175,7 @@ def test_a_line_of_fifty_megabytes(attempt, name):
     assert attempt(start + b"word " * (10 << 20) + end, name) in ("too_large", "memory")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", ["<div>" * 60_000, "<ul><li>" * 20_000, "<table><tr><td>" * 3_000, "<b><i>" * 50_000]
 )
@@ -245,6 +249,7 @@ def test_encodings_and_line_ends(attempt, content, shown):
     assert text_of(attempt(content, "a.txt")) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "name", "code"),
     [

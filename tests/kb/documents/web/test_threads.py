@@ -51,6 +51,7 @@ def connections() -> set[int]:
         return {pid for (pid,) in cursor.fetchall()}
 
 
+@pytest.mark.slow
 def test_slow_servers_leave_a_thread_for_the_others_and_no_connection_behind(
     alice: User, collection: Collection, server: Server, answered: threading.Event, worker: None
 ) -> None:

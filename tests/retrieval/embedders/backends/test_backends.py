@@ -186,6 +186,7 @@ print(",".join(sent), "torch" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_usage_is_reported_to_nobody_and_a_kept_graph_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
     home = {**os.environ, "HOME": str(tmp_path / "home")}  # where its consent would be looked for
     command = [sys.executable, "-c", SILENT, str(tiny), str(tmp_path / "graphs")]
