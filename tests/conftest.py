@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.db import connection
 
@@ -63,6 +64,13 @@ def data() -> Path:
 def media(tmp_path: Path, settings: object) -> None:
     """Each test stores originals in a folder of its own."""
     settings.MEDIA_ROOT = tmp_path / "files"  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def empty_caches() -> None:
+    """What one test cached, such as that a message waits in the broker, is not there for the next."""
+    for cache in caches.all():
+        cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,8 @@
 """One message stands for all that waits in a version; a sweep sends it again when it was lost."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection, transaction
 from django.utils import timezone
@@ -22,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The versions for which a message was sent."""
     messages: list[int] = []
 
@@ -30,9 +28,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         messages.append(version_id)
 
     monkeypatch.setattr(tasks, "wake", keep)
-    cache.clear()
-    yield messages
-    cache.clear()
+    return messages
 
 
 def test_many_documents_send_one_message(
