@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +52,7 @@ RETURNING document_id
 """
 NEXT_OF_COLLECTION = CLAIM.format(which="collection_id = %(collection)s")
 THIS_ONE = CLAIM.format(which="id = %(document)s")
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 64
 SMALL = 65_536  # bytes: read within milliseconds
 # Whoever works on a document beats every few seconds (kb.documents.stages): one that is silent so long is gone.
 SILENT = timedelta(seconds=30)
@@ -111,14 +109,10 @@ def give_back(documents: Sequence[Document]) -> None:
         stages.forget(mine, stages.Stage.PARSE)
 
 
-def still_claimed(document: Document) -> Q:
-    """Not deleted, replaced, retried or taken over since this process took the document."""
-    return Q(
-        pk=document.pk,
-        state=Document.State.PARSING,
-        incoming=document.incoming_id,
-        claimed_until=document.claimed_until,
-    )
+def still_claimed(document: Document, row: Document) -> bool:
+    """Whether, as its row says now, nobody has replaced, retried or taken over what this process took."""
+    claim = (document.incoming_id, document.claimed_until)
+    return row.state == Document.State.PARSING and (row.incoming_id, row.claimed_until) == claim
 
 
 def mine(document: Document) -> Document | None:
@@ -129,10 +123,10 @@ def mine(document: Document) -> Document | None:
 def all_mine(documents: Sequence[Document]) -> dict[UUID, Document]:
     """The locked rows, by id, of those of the documents whose claim still holds."""
     held(Collection, sorted({document.collection_id for document in documents}))
-    claimed = reduce(or_, map(still_claimed, documents))
+    taken = {document.pk: document for document in documents}
     # The weaker lock lets footnotes refer to a document while its new chunks are written.
-    locked = Document.objects.select_for_update(no_key=True).filter(claimed).order_by("pk")
-    return {document.pk: document for document in locked}
+    locked = Document.objects.select_for_update(no_key=True).filter(pk__in=list(taken)).order_by("pk")
+    return {row.pk: row for row in locked if still_claimed(taken[row.pk], row)}
 
 
 def extended(document: Document) -> Document:

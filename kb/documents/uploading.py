@@ -20,7 +20,7 @@ from kb.documents.models import Document, Upload
 BATCH = 100
 MOST_LISTED = 1000
 
-TOGETHER = 16  # files
+TOGETHER = 64  # files
 
 Put = Callable[[Sequence[File[bytes]], Upload], Sequence[Added | Problem]]
 
