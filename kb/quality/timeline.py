@@ -23,6 +23,7 @@ class Window:
 
 
 WINDOWS = (
+    Window("minutes", "Last ten minutes", timedelta(minutes=10)),
     Window("hour", "Last hour", timedelta(hours=1)),
     Window("day", "Last day", timedelta(days=1)),
     Window("week", "Last week", timedelta(days=7)),

@@ -23,12 +23,13 @@ def stay(state: str, start: datetime, end: datetime | None = None) -> Stay:
 @pytest.mark.parametrize(
     ("key", "age", "expected"),
     [
+        ("", timedelta(minutes=5), "minutes"),
         ("", timedelta(minutes=20), "hour"),
         ("", timedelta(hours=20), "day"),
         ("", timedelta(days=30), "quarter"),
         ("", timedelta(days=400), "all"),
         ("week", timedelta(minutes=1), "week"),
-        ("nonsense", timedelta(minutes=1), "hour"),
+        ("nonsense", timedelta(minutes=1), "minutes"),
     ],
 )
 def test_the_window_shows_all_of_the_newest_version(key: str, age: timedelta, expected: str) -> None:
