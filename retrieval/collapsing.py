@@ -6,7 +6,7 @@ told by a few shingles: prefix filtering, Bayardo, Ma & Srikant (2007), "Scaling
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 ALIKE = 0.9
@@ -33,13 +33,18 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     found: list[int] = []
     different: dict[frozenset[str], list[int]] = {}  # by their numbers: most texts need no sketch
     for place, mine in enumerate(words):
-        earlier = different.setdefault(frozenset(filter(_DIGIT.search, mine)), [])
+        earlier = different.setdefault(frozenset(numbers(mine)), [])
         repeated = (other for other in earlier if _repeats(sketched(place), sketched(other), alike))
         first = next(repeated, place)
         if first == place:
             earlier.append(place)
         found.append(first)
     return found
+
+
+def numbers(words: Iterable[str]) -> Iterator[str]:
+    """The words with a digit in them; most have letters alone, which is told sooner."""
+    return (word for word in words if not word.isalpha() and _DIGIT.search(word))
 
 
 class Sketch(NamedTuple):
