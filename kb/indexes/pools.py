@@ -151,6 +151,7 @@ def pool(purpose: str) -> ConnectionPool:
 def configure(connected: Connection) -> None:
     arrays.register(connected)
     _told[connected] = {}
+    _used[connected] = time.monotonic()
 
 
 def check(connected: Connection) -> None:
@@ -162,6 +163,7 @@ def check(connected: Connection) -> None:
     waiting = select.poll()
     waiting.register(connected.fileno(), select.POLLIN)
     if waiting.poll(0):
+        connected.close()  # or the pool would take it back for a good one, and hand it out again
         raise psycopg.OperationalError("The server ended the connection.")
     if time.monotonic() - _used.get(connected, float("-inf")) > RESTED_SECONDS:
         ConnectionPool.check_connection(connected)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Max, Min, Q
+from django.db.models import Max
 from django.utils import timezone
 
 from kb.core.auditing import record
@@ -200,21 +200,29 @@ def rollback(actor: Actor, index: Index, reason: str = "", serving: int | None =
 
     What serves is the version with the number `serving`, or what did when `index` was read; Problem where
     another one does by now, so that of two people at once one goes back. Doing it again goes further back.
-    What was taken back is warm as well, and is promoted by its name.
+    What was taken back is passed over; it is warm as well, and is promoted by its name.
     """
     now = Index.objects.select_for_update(of=["self"], no_key=True).select_related("live_version")
     live = now.get(pk=index.pk).live_version
     same = live == index.live_version if serving is None else live is not None and live.number == serving
     if not same:
         raise Problem("moved", f"By now {live or 'nothing'} serves: look again before you go back.", 409)
-    versions = IndexVersion.objects.filter(index=index, state__in=[State.LIVE, State.RETIRED])
-    began = versions.annotate(began=Min("transitions__at", filter=Q(transitions__after=State.LIVE)))
-    ordered = list(began.exclude(began=None).order_by("-began", "-pk"))
-    serving = next((place for place, one in enumerate(ordered) if one.state == State.LIVE), None)
-    before = ordered[serving + 1 :] if serving is not None else ordered
-    if not before:
+    warm = {one.pk: one for one in IndexVersion.objects.filter(index=index, state=State.RETIRED)}
+    before = next((warm[key] for key in reversed(served_before(index)) if key in warm), None)
+    if before is None:
         raise Problem("nothing_to_go_back_to", f"No earlier version of {index} is kept: build one anew.", 409)
-    return promote(actor, before[0], reason or "Rolled back")
+    return promote(actor, before, reason or "Rolled back")
+
+
+def served_before(index: Index) -> list[int]:
+    """The ids of the versions that came before what serves, oldest first, without what was taken back meanwhile."""
+    began = IndexTransition.objects.filter(version__index=index, after=State.LIVE).order_by("at", "pk")
+    course: list[int] = []
+    for key in began.values_list("version", flat=True):
+        if key in course:  # gone back to
+            del course[course.index(key) :]
+        course.append(key)
+    return course[:-1]
 
 
 def retire(actor: Actor, version: IndexVersion, reason: str = "") -> IndexVersion:

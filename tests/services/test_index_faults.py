@@ -188,10 +188,12 @@ def test_the_whole_life_with_real_workers(site: Site, program: Program, model: s
     check_all_is_well(site)
 
 
-def test_what_is_killed_while_a_version_is_paused_is_not_missed(site: Site, model: str) -> None:
+def test_what_is_killed_while_a_version_is_paused_is_not_missed(
+    site: Site, program: Program, model: str
+) -> None:
     number = begin(site, "--model", model)
-    until(lambda: vectors(site, number) > 0, "the first vectors", LONG)
-    site.manage("index", "pause", str(number))
+    until(lambda: vectors(site, number) > 0, "the first vectors", LONG, every=0)
+    program.send("POST", f"/indexes/default/versions/{number}/pause")
     site.kill("embed")
     site.kill("fetch")
     assert state(site, number) == "paused"
@@ -394,11 +396,14 @@ def test_a_collection_moves_to_another_index_during_the_build(
     until(lambda: site.manage("index", "audit")["ok"], "a clean audit", LONG, every=5)
 
 
-def test_what_is_put_in_and_taken_out_reaches_every_version(site: Site, model: str, tmp_path: Path) -> None:
+def test_what_is_put_in_and_taken_out_reaches_every_version(
+    site: Site, program: Program, model: str, tmp_path: Path
+) -> None:
     number = begin(site, "--model", model)
     (tmp_path / "late.txt").write_text("A text that came while a version was built. " * 300)
     site.manage("ingest", str(tmp_path), "--wait")
-    site.sql("DELETE FROM documents_chunk WHERE id IN (SELECT id FROM documents_chunk ORDER BY id LIMIT 3)")
+    [(gone,)] = site.sql("SELECT id FROM documents_document WHERE filename = '0.txt'")
+    program.send("DELETE", f"/documents/{gone}")
     until_state(site, number, "validating")
     until(lambda: vectors(site, number) == vectors(site, serving(site)), "the same chunks in both", LONG)
     check_all_is_well(site)

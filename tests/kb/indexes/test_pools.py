@@ -1,5 +1,7 @@
 """Reading beside Django: deadlines that hold, settings that end with their transaction, connections that went."""
 
+import os
+import socket
 import time
 
 import numpy as np
@@ -108,11 +110,22 @@ def test_who_gets_no_connection_is_told_within_the_deadline() -> None:
 
 
 def test_a_connection_that_the_server_ended_is_replaced() -> None:
+    pools.close()  # a pool that has no other one
     gone = value("SELECT pg_backend_pid()")
     with psycopg.connect(**pools.parameters(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [gone])
     # Every connection of the pool gets its turn.
     assert gone not in [value("SELECT pg_backend_pid()") for _ in range(pools.MOST_CONNECTIONS)]
+
+
+def test_a_connection_that_ended_without_a_word_is_replaced() -> None:
+    """As when the server's machine or process is killed: libpq knows nothing of it yet."""
+    pools.close()  # a pool that has no other one
+    with pools.asking("vectors") as connected:
+        gone = connected.info.backend_pid
+        with socket.socket(fileno=os.dup(connected.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+    assert value("SELECT pg_backend_pid()") != gone
 
 
 def test_a_connection_that_rested_is_asked_whether_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,19 @@ def test_going_back_goes_further_each_time(version: IndexVersion, index: Index) 
     assert promote(None, third).number == 3, "what was taken back is still warm, and can be named"
 
 
+def test_what_was_taken_back_is_not_gone_back_to(version: IndexVersion, index: Index) -> None:
+    second, third = beside(version, "canary"), beside(version, "shadow")
+    promote(None, second)
+    rollback(None, now(index))
+    report(third)
+    promote(None, third)
+    assert rollback(None, now(index)).number == 1, (
+        "which served before the third; the second was not good enough"
+    )
+    with pytest.raises(Problem):
+        rollback(None, now(index))
+
+
 def test_what_is_dropped_cannot_be_gone_back_to(version: IndexVersion, index: Index) -> None:
     second = beside(version, "canary")
     promote(None, second)
