@@ -61,7 +61,10 @@ STATE = "SELECT state FROM indexes_indexversion WHERE number = %s"
 
 @dataclass(frozen=True)
 class Asked:
-    """One search: when it was due, when it was answered (both in seconds), and by what, or how it failed."""
+    """One search: when it was due, when it was answered (both in seconds), and by what, or how it failed.
+
+    `words` are the question as it was searched: a word that no passage has gives way to the nearest.
+    """
 
     reader: str
     question: str
@@ -69,6 +72,7 @@ class Asked:
     done: float
     version: str = ""
     error: str = ""
+    words: str = ""
     scores: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -115,7 +119,8 @@ class Load:
             for passage in found["passages"]
             if passage["dense_score"] is not None
         }
-        self.asked.append(Asked(reader, question, due, time.time(), found["version"], scores=scores))
+        version, words = found["version"], found["words"]
+        self.asked.append(Asked(reader, question, due, time.time(), version, words=words, scores=scores))
 
     def between(self, began: float, ended: float) -> list[Asked]:
         return [each for each in list(self.asked) if began <= each.due < ended]
@@ -163,9 +168,7 @@ def in_one_space(asked: Asked) -> bool:
         "WHERE chunk_id = ANY(%s)"
     )
     with connection.cursor() as cursor:
-        cursor.execute(
-            statement, [Vector(embedded(version.pk, asked.question)).to_text(), list(asked.scores)]
-        )
+        cursor.execute(statement, [Vector(embedded(version.pk, asked.words)).to_text(), list(asked.scores)])
         right = dict(cursor.fetchall())
     return all(abs(right[chunk] - score) < SCORES_DIFFER for chunk, score in asked.scores.items())
 
