@@ -280,6 +280,7 @@ def test_a_deletion_during_embedding(live_site: Site, folder: Path, key: str) ->
     assert len(deleted) == 1
 
 
+@pytest.mark.slow
 def test_a_web_process_killed_during_an_upload(live_site: Site, folder: Path, key: str) -> None:
     path = f"/api/v1/collections/{own_collection(live_site)}/documents"
     before = len(originals(live_site))
