@@ -169,8 +169,9 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def high_water(pid: int) -> float:
+    """Megabytes; 0 of a process that has just ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 # Others -------------------------------------------------------------------------------------------
@@ -276,11 +277,14 @@ def ingest_peak(running: Site, folder: Path, count: int) -> float:
         (folder / f"{number}.txt").write_text(f"File {number} of {count} files.\n")
     command = [sys.executable, "manage.py", "ingest", str(folder), "--json"]
     process = subprocess.Popen(command, cwd=ROOT, env=running.environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # Not what the kernel says at its end: that counts what this process holds, of which it is a copy at first.
+    peak = 0.0
+    while process.poll() is None:
+        peak = high_water(process.pid) or peak
+        time.sleep(0.02)
     if process.returncode:
         raise AssertionError(f"the ingest of {count} files ended with {process.returncode}")
-    return usage.ru_maxrss / 1024
+    return peak
 
 
 # The run ------------------------------------------------------------------------------------------
