@@ -21,6 +21,7 @@ from kb.documents.actions import (
     replace_document,
     retry_document,
 )
+from kb.documents.chunks import COLUMNS
 from kb.documents.models import Chunk, Document
 from kb.documents.tasks import SECONDS_PER_TURN, parse_document_task, parse_documents_task
 from kb.indexes import embedding, embedding_queue, embedding_table, settling
@@ -54,6 +55,11 @@ def test_invariant_1_every_chunk_is_its_span(alice: User, collection: Collection
     document = ingest(alice, collection, "fruit.md", f"# Fruit\n\n{THREE}\n\n## Nuts ☕\n\n{THREE}")
     for chunk in document.chunks.select_related("revision"):
         assert chunk.revision.text[chunk.start : chunk.end] == chunk.text
+
+
+def test_every_column_of_a_chunk_is_copied() -> None:
+    """A new one would be left to the database's default, which it does not have."""
+    assert [field.column for field in Chunk._meta.concrete_fields] == list(COLUMNS)
 
 
 def test_invariant_2_one_embedding_or_a_job(alice: User, collection: Collection, index: Index) -> None:

@@ -1,5 +1,6 @@
 """The pages of versions' lives: what they show in each state, exactly the legal buttons, and who may press them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -150,6 +151,7 @@ def test_a_canary_is_taken_back_with_one_click(site: Client, version: IndexVersi
     page = site.get(reverse("admin:indexes_indexversion_life_of", args=[version.pk])).content.decode()
     assert "Canary, since" in page
     assert "nothing yet" in page
+    assert re.search(r'<li class="own-waiting">\S+ of 24 hours of this step are over', page), "not ticked"
     step(site, version, "take_back")
     assert version.state == State.FAILED
 
