@@ -1,5 +1,6 @@
 """What all tests share: the embedded database around the session, people, collections, an index."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,7 +152,9 @@ def ingest(actor: User, collection: Collection, name: str, content: str | bytes)
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`manage.py up` with its own database, broker and workers, and with the real embedding model."""
     loopback = str(ROOT / "tests/services/loopback")  # its fetcher reaches a server of a test by one name
-    site = Site(tmp_path_factory.mktemp("site"), PYTHONPATH=loopback)
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"  # of all that run tests
+    site = Site(tmp_path_factory.mktemp("site"), cache=cache, PYTHONPATH=loopback)
     try:
         site.start()
         yield site

@@ -46,8 +46,9 @@ class Site:
 
     username = "admin"
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home, self.port = home, free_port()
+    def __init__(self, home: Path, *, cache: Path | None = None, **environment: str) -> None:
+        """`cache` is a folder for converted models that several sites share."""
+        self.home, self.port, self.cache = home, free_port(), cache
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -65,6 +66,9 @@ class Site:
 
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
+        if self.cache and not (self.home / "cache").exists():
+            self.cache.mkdir(exist_ok=True)
+            (self.home / "cache").symlink_to(self.cache)
         self.output = self.home / "up.out"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(

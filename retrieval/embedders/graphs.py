@@ -1,10 +1,14 @@
 """Converted graphs on disk, each with its tokenizer and facts: whoever finds one needs no torch."""
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -49,17 +53,51 @@ class Converted:
 def graph_of(directory: Path, weights_sha256: str, cache: Path | None) -> Converted:
     """The graph of the model in `directory`, from the cache or converted now; BackendUnavailable if it cannot be.
 
-    Several processes may do this at once: each writes a folder of its own, and one of them stays.
+    One process converts, and others that want the same graph wait for it: each would take the processors from
+    the other. Where a file cannot be locked all of them convert, and the folder of one of them stays.
     """
     if cache is None:
         return convert(directory)
     place = cache / key(directory, weights_sha256)
-    if place.is_dir():
+    if known := kept(directory, place):
+        return known
+    with alone(cache):
+        return kept(directory, place) or make(directory, place)
+
+
+def kept(directory: Path, place: Path) -> Converted | None:
+    """The graph that is there; one that cannot be read is removed."""
+    if not place.is_dir():
+        return None
+    try:
+        return read(place)
+    except (BackendUnavailable, OSError, ValueError, TypeError) as error:
+        logger.warning("Converting %s anew: %s", directory.name, error)
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Waits until nobody else converts for the folder; a process that dies lets go."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = os.open(cache, os.O_RDONLY)
+    except OSError:
+        yield  # nothing can be kept there either
+        return
+    try:
         try:
-            return read(place)
-        except (BackendUnavailable, OSError, ValueError, TypeError) as error:
-            logger.warning("Converting %s anew: %s", directory.name, error)
-            shutil.rmtree(place, ignore_errors=True)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.warning("%s cannot be locked: %s", cache, error)
+        yield
+    finally:
+        os.close(folder)
+
+
+def make(directory: Path, place: Path) -> Converted:
+    """Converts the model and keeps the graph at `place`, where that can be."""
     made = convert(directory)
     try:
         keep(made, place)

@@ -1,6 +1,7 @@
 """Converted graphs are kept whole, found again, and made anew when they would not fit."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,32 @@ def test_a_folder_that_cannot_be_written_costs_time_only(
     (tmp_path / "file").write_text("")
     assert vectors(tiny, tmp_path / "file" / "graphs").shape == (2, 16)
     assert "could not be kept" in caplog.text
+
+
+def test_of_several_at_once_one_converts(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert, times = graphs.convert, []
+
+    def counted(directory: Path) -> graphs.Converted:
+        times.append(directory)
+        return convert(directory)
+
+    monkeypatch.setattr(graphs, "convert", counted)
+    digest = weights_sha256(tiny)
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: graphs.graph_of(tiny, digest, tmp_path / "graphs"), range(3)))
+    assert times == [tiny]
+    assert [each.facts for each in found] == [found[0].facts] * 3
+
+
+def test_where_nothing_can_be_locked_it_is_converted_all_the_same(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(descriptor: int, operation: int) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(graphs.fcntl, "flock", refused)
+    assert vectors(tiny, tmp_path).shape == (2, 16)
+    assert "cannot be locked: no locks available" in caplog.text
 
 
 def test_of_two_that_convert_at_once_one_stays(tiny: Path, tmp_path: Path) -> None:
