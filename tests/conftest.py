@@ -10,12 +10,13 @@ from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.db import connection
 
+from kb.core import pools
 from kb.core.embedded.lease import postgres_lease
 from kb.core.models import Collection, Membership, User
 from kb.documents import parsing, stages
 from kb.documents.actions import add_document
 from kb.documents.models import Document
-from kb.indexes import embedding, pools, settling
+from kb.indexes import embedding, settling
 from kb.indexes.actions import ensure_default_index
 from kb.indexes.models import Index, IndexVersion
 from retrieval.loading import load

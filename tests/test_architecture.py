@@ -17,18 +17,19 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 # The modules of each app that do its work, each by name: a new module is put into a layer by a decision.
 WORK = {
     "core": {
-        "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment", "handler",
-        "health", "holding", "lifespan", "middleware", "navigation", "pagination", "people", "pooling", "preparing",
-        "problem_json", "problems", "supervising", "supervision", "visibility", "waking",
+        "arrays", "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment",
+        "handler", "health", "holding", "keys", "lifespan", "middleware", "navigation", "pagination", "people",
+        "pooling", "pools", "preparing", "problem_json", "problems", "supervising", "supervision", "visibility",
+        "waking",
     },
     "documents": {
         "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",
         "reading", "signals", "sources", "stages", "web", "writing",
     },
     "indexes": {
-        "arrays", "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
+        "auditing", "block_cache", "building", "calibrating", "dense", "deriving", "dropping", "embedding",
         "embedding_queue", "embedding_table", "estimates", "graph", "health", "lexical", "lifecycle", "lineage",
-        "merging", "naming", "placing", "planning", "pools", "population", "progress", "providers", "rechunking",
+        "merging", "naming", "placing", "planning", "population", "progress", "providers", "rechunking",
         "portions", "relocating", "reposting", "settling", "spaces", "throttling", "watching",
     },
     "search": {

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ninja.errors import AuthenticationError
 from ninja.security import APIKeyCookie, HttpBearer
 
+from kb.core import keys
 from kb.core.models import APIKey, Reader, User
 from kb.core.problems import Problem
 
@@ -46,7 +47,7 @@ class Key(HttpBearer):
         return self.authenticate(request, secret.strip())
 
     def authenticate(self, request: HttpRequest, token: str) -> Reader:
-        key = APIKey.objects.matching(token)
+        key = keys.usable(token)
         if key is None:
             raise AuthenticationError(message="This API key is unknown, has expired or was revoked.")
         if not set(self.scopes) & set(key.scopes):

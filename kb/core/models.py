@@ -113,17 +113,6 @@ def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-class APIKeyQuerySet(models.QuerySet["APIKey"]):
-    def usable(self) -> Self:
-        return self.filter(
-            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None, owner__is_active=True
-        )
-
-    def matching(self, secret: str) -> "APIKey | None":
-        """The usable key with this secret, or None."""
-        return self.usable().select_related("owner").filter(hash=hashed(secret)).first()
-
-
 class APIKey(models.Model):
     """A program's key: it acts as its owner, within its scopes. Only prefix and hash are kept."""
 
@@ -144,8 +133,6 @@ class APIKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-
-    objects = APIKeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API key"

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
+import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, InterfaceError, OperationalError
@@ -28,6 +29,9 @@ REFUSALS: Mapping[type[Exception], Problem] = {
     UnicodeEncodeError: Problem("invalid", "A text holds characters that are not valid Unicode.", 422),
     OperationalError: Problem("unavailable", "The database does not answer: try again in a moment.", 503),
     InterfaceError: Problem("unavailable", "The database does not answer: try again in a moment.", 503),
+    psycopg.OperationalError: Problem(
+        "unavailable", "The database does not answer: try again in a moment.", 503
+    ),
 }
 
 

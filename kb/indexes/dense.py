@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from kb.indexes import planning, pools
+from kb.core import pools
+from kb.indexes import planning
 from kb.indexes.embedding_table import typed
 from kb.indexes.models import IndexVersion
 from kb.indexes.planning import Graph, OneByOne, Plan

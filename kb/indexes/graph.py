@@ -11,7 +11,7 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.indexes.models import IndexVersion
 
 # What is indexed, by storage: the vector itself, or one bit of each of its numbers.

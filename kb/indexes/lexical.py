@@ -9,7 +9,8 @@ from django.db import connection
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from kb.indexes import block_cache, pools
+from kb.core import pools
+from kb.indexes import block_cache
 from kb.indexes.models import Segment
 from retrieval import bm25
 from retrieval.analysis import analyser_hash

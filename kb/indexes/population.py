@@ -11,7 +11,7 @@ from functools import partial
 import psycopg
 from psycopg import sql
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.indexes.models import IndexVersion
 from retrieval.threads import DaemonThreads
 

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test.utils import override_settings
 from psycopg import sql
 
-from kb.indexes import pools
+from kb.core import pools
 
 OWN_CACHE = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 # A run holds this lock on its database's name for as long as it lives.

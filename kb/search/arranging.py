@@ -15,10 +15,10 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from kb.core import pools
 from kb.core.models import Reader
 from kb.core.visibility import visible
 from kb.documents.models import Chunk, Document
-from kb.indexes import pools
 from kb.search import deadlines
 from kb.search.models import RetrievalProfile
 from retrieval.adjacency import Piece, Run, joined, widened

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, connection
 
-from kb.indexes import pools
+from kb.core import pools
 
 CACHE_SECONDS = 0.1
 EXTRA = 0.1  # the share of the whole that something may take which a search can do without

@@ -10,11 +10,12 @@ import psycopg
 from django.db import Error
 from django.db.models import QuerySet
 
+from kb.core import pools
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
 from kb.core.visibility import Subselect, subselect, visible
 from kb.documents.models import Chunk, Document
-from kb.indexes import pools, providers
+from kb.indexes import providers
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion

@@ -10,7 +10,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.indexes.embedding_table import typed
 from kb.indexes.models import IndexVersion
 from kb.indexes.population import population

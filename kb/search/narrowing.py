@@ -16,7 +16,7 @@ import numpy as np
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.indexes.lexical import Outdated, PostgresLexical
 from retrieval import bm25
 from retrieval.analysis import analyse, fold, needed, opening, spelled, spelled_in, stands_in

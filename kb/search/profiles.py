@@ -15,10 +15,10 @@ from django.db.models import Avg, Count, FloatField, Q
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
+from kb.core import pools
 from kb.core.auditing import record
 from kb.core.models import Reader, User
 from kb.core.problems import Problem, not_found
-from kb.indexes import pools
 from kb.search import arranging
 from kb.search.models import Query, RetrievalProfile
 from retrieval.reranking import NotReranked

@@ -20,7 +20,8 @@ from django.core.cache.backends.redis import RedisCache
 from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
-from kb.indexes import pools, providers
+from kb.core import pools
+from kb.indexes import providers
 from kb.indexes.models import IndexVersion
 from kb.search import deadlines
 from retrieval.embedders import Embedder, Kind, Vectors

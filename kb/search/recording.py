@@ -2,7 +2,7 @@
 
 from psycopg.types.json import Jsonb
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.search.models import Query
 
 INSERT = """

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kb.core import pools
 from kb.core.models import Reader, User
 from kb.core.visibility import Subselect
-from kb.indexes import pools
 from kb.indexes.models import IndexVersion
 from retrieval import rollout
 

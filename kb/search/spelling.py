@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from psycopg import Connection
 
-from kb.indexes import pools
+from kb.core import pools
 from kb.indexes.lexical import PostgresLexical
 from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
 from retrieval.protocols import Postings, Scope

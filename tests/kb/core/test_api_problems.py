@@ -1,5 +1,6 @@
 """Whatever goes wrong under /api/v1 is answered by a problem, and tells nothing of the inside."""
 
+import psycopg
 import pytest
 from django.db import OperationalError
 
@@ -49,7 +50,11 @@ def test_an_address_with_a_nul(client, db, problem):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError("secret"), 500), (OperationalError("secret"), 503)],
+    [
+        (ValueError("secret"), 500),
+        (OperationalError("secret"), 503),
+        (psycopg.OperationalError("secret"), 503),
+    ],
 )
 def test_an_error_inside_tells_nothing(as_user, alice, problem, monkeypatch, error, status):
     def fail(*_args):

@@ -5,6 +5,7 @@ import re
 import pytest
 from django.core import mail
 
+from kb.core import keys
 from kb.core.actions import invite
 from kb.core.models import APIKey, Collection, Membership, User
 
@@ -99,7 +100,7 @@ class TestKeys:
         response = client.post("/account/", {"name": "robot", "scopes": ["read", "ask"], "lifetime": "30"})
         secret = re.search(r"fn_[\w-]+", response.content.decode())
         assert secret is not None
-        key = APIKey.objects.matching(secret[0])
+        key = keys.usable(secret[0])
         assert key is not None
         assert (key.owner, key.scopes) == (alice, ["ask", "read"])
         assert key.expires_at is not None

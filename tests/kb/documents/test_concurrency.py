@@ -10,6 +10,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import connection, connections
 
+from kb.core import pools
 from kb.core.actions import delete_collection
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
@@ -17,7 +18,7 @@ from kb.documents import parsing
 from kb.documents.actions import add_document, replace_document
 from kb.documents.models import Chunk, Document
 from kb.documents.signals import chunks_changed
-from kb.indexes import embedding_table, pools
+from kb.indexes import embedding_table
 from kb.indexes.models import EmbeddingJob, Index
 from tests.conftest import ingest, load_here
 

@@ -11,7 +11,8 @@ from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from kb.indexes import calibrating, pools, providers, tasks
+from kb.core import pools
+from kb.indexes import calibrating, providers, tasks
 from kb.indexes.actions import first_version, register
 from kb.indexes.calibrating import CalibrationFailed, alone, calibrate, choice, ensure
 from kb.indexes.models import Calibration, EmbeddingModel, Index

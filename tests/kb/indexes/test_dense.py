@@ -8,7 +8,8 @@ from django.db import connection
 from numpy.typing import NDArray
 from psycopg import sql
 
-from kb.indexes import dense, embedding_table, planning, pools, population
+from kb.core import pools
+from kb.indexes import dense, embedding_table, planning, population
 from kb.indexes.dense import PostgresDense
 from kb.indexes.embedding_table import Origin
 from kb.indexes.models import IndexVersion

@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from kb.core import pools
 from kb.core.models import Collection
 from kb.documents.models import Chunk
-from kb.indexes import dropping, embedding_table, pools
+from kb.indexes import dropping, embedding_table
 from kb.indexes.lifecycle import move
 from kb.indexes.models import EmbeddingJob, IndexVersion
 from tests.kb.indexes.rows import chunked

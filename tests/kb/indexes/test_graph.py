@@ -7,8 +7,9 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
+from kb.core import pools
 from kb.core.models import Collection
-from kb.indexes import embedding_table, graph, pools
+from kb.indexes import embedding_table, graph
 from kb.indexes.embedding_table import Origin
 from kb.indexes.models import IndexVersion
 from tests.kb.indexes.counting import Counting, embed_all

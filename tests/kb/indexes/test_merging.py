@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
+from kb.core import pools
 from kb.core.actions import delete_collection
 from kb.core.models import Collection, User
 from kb.documents.models import Chunking
-from kb.indexes import block_cache, lexical, merging, pools, tasks
+from kb.indexes import block_cache, lexical, merging, tasks
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.merging import FEWEST, MOST_CHUNKS, Held, chosen
 from kb.indexes.models import PostingBlock, Segment, Tombstone

@@ -7,11 +7,12 @@ import psycopg
 import pytest
 from django.core.files.base import ContentFile
 
+from kb.core import pools
 from kb.core.models import Collection, User
 from kb.documents import chunks, parsing
 from kb.documents.actions import add_document, delete_document
 from kb.documents.models import Chunk, Chunking, CollectionLanguage, Document
-from kb.indexes import block_cache, lexical, merging, pools, reposting, tasks
+from kb.indexes import block_cache, lexical, merging, reposting, tasks
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import Index, PostingBlock, Segment, Tombstone
 from retrieval import bm25

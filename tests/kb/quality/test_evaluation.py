@@ -13,10 +13,10 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from kb.core import pools
 from kb.core.models import User
 from kb.core.problems import Problem
 from kb.documents.models import Document
-from kb.indexes import pools
 from kb.quality import evaluation, scratch
 from kb.quality.datasets import demo_questions, files, judged, sampled
 from kb.quality.declining import Trial, best_threshold, count, halves

@@ -11,9 +11,10 @@ import pytest
 from django.db import connection
 from psycopg_pool import ConnectionPool
 
+from kb.core import pools
 from kb.core.models import Collection, User
 from kb.core.problems import Problem
-from kb.indexes import pools, providers
+from kb.indexes import providers
 from kb.indexes.models import Index
 from kb.search import deadlines, engine, query_vectors
 from kb.search.engine import DEGRADED, Results, search

@@ -6,9 +6,9 @@ from django.contrib.auth.models import Permission
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
+from kb.core import pools
 from kb.core.models import AuditEntry, Collection, User
 from kb.core.problems import Problem
-from kb.indexes import pools
 from kb.indexes.models import Index
 from kb.search import arranging
 from kb.search.engine import search

@@ -15,8 +15,9 @@ import redis
 from django.core.cache.backends.locmem import LocMemCache
 from redis.exceptions import ConnectionError as CacheGone
 
+from kb.core import pools
 from kb.core.embedded import layout, valkey
-from kb.indexes import pools, providers
+from kb.indexes import providers
 from kb.indexes.models import EmbeddingModel, IndexVersion
 from kb.search import query_vectors
 from kb.search.query_vectors import QuestionEmbedder, Shelf, Size, key, normalised

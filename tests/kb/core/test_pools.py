@@ -10,7 +10,7 @@ import pytest
 from psycopg.errors import QueryCanceled
 from psycopg_pool import PoolTimeout
 
-from kb.indexes import pools
+from kb.core import pools
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

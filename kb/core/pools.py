@@ -15,7 +15,7 @@ from django.db import connection as django_connection
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from kb.indexes import arrays
+from kb.core import arrays
 
 MOST_CONNECTIONS = 6  # for each purpose
 STATEMENT_SECONDS = 10.0
