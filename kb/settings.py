@@ -87,7 +87,7 @@ DATABASE_POOL = environment.number("DATABASE_POOL", 0, 1000)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = environment.text("REDIS_URL")
 VALKEY = {
-    "BACKEND": "django.core.cache.backends.redis.RedisCache",
+    "BACKEND": "kb.core.caching.RedisCache",
     "LOCATION": REDIS_URL or layout.cache_url(KB_HOME),
 }
 # A question does not wait for its vector in a cache that is slow.

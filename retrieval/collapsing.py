@@ -6,11 +6,12 @@ told by a few shingles: prefix filtering, Bayardo, Ma & Srikant (2007), "Scaling
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import lru_cache
 
 ALIKE = 0.9
 SHINGLE = 3  # words
+KEPT = 2048  # texts whose outline is remembered, some kilobytes each: the same passages are found again and again
 _WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"\d")
 _LONG_WORDS = 20  # characters a word on average: a script that writes no spaces
@@ -22,19 +23,13 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     Texts repeat each other when they share at least `alike` of their shingles (Jaccard) and all their
     numbers: pages that differ in a year, a version or a price say different things.
     """
-    words = [_WORD.findall(text.casefold()) for text in texts]
-    sketches: dict[int, Sketch] = {}
-
-    def sketched(place: int) -> Sketch:
-        if place not in sketches:
-            sketches[place] = sketch(words[place], alike)
-        return sketches[place]
-
     found: list[int] = []
-    different: dict[frozenset[str], list[int]] = {}  # by their numbers: most texts need no sketch
-    for place, mine in enumerate(words):
-        earlier = different.setdefault(frozenset(numbers(mine)), [])
-        repeated = (other for other in earlier if _repeats(sketched(place), sketched(other), alike))
+    different: dict[
+        frozenset[str], list[int]
+    ] = {}  # by their numbers: most texts are compared with few others
+    for place, text in enumerate(texts):
+        earlier = different.setdefault(numbers(text), [])
+        repeated = (other for other in earlier if _repeats(text, texts[other], alike))
         first = next(repeated, place)
         if first == place:
             earlier.append(place)
@@ -42,26 +37,33 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     return found
 
 
-def numbers(words: Iterable[str]) -> Iterator[str]:
-    """The words with a digit in them; most have letters alone, which is told sooner."""
-    return (word for word in words if not word.isalpha() and _DIGIT.search(word))
+@lru_cache(maxsize=KEPT)
+def numbers(text: str) -> frozenset[str]:
+    """The words with a digit in them."""
+    if not _DIGIT.search(text):
+        return frozenset()
+    return frozenset(word for word in words(text) if not word.isalpha() and _DIGIT.search(word))
 
 
-class Sketch(NamedTuple):
-    """A text's shingles, hashed, and the least of them, of which resembling texts share one."""
-
-    shingles: frozenset[int]
-    prefix: frozenset[int]
+def words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
-def sketch(words: Sequence[str], alike: float = ALIKE) -> Sketch:
-    if sum(map(len, words)) > _LONG_WORDS * (len(words) + 1):
-        words = list("".join(words))
-    following = zip(*(words[at:] for at in range(SHINGLE)), strict=False)
-    shingles = frozenset(map(hash, following)) or frozenset([hash(tuple(words))])
-    # Who shares `alike` of these misses too few of them to miss all that come first in one order.
-    least = sorted(shingles)[: len(shingles) - math.ceil(alike * len(shingles)) + 1]
-    return Sketch(shingles, frozenset(least))
+@lru_cache(maxsize=64)  # of the texts that are compared just now
+def shingles(text: str) -> frozenset[int]:
+    """Each run of words, hashed; of letters, where no spaces are written."""
+    found = words(text)
+    if sum(map(len, found)) > _LONG_WORDS * (len(found) + 1):
+        found = list("".join(found))
+    following = zip(*(found[at:] for at in range(SHINGLE)), strict=False)
+    return frozenset(map(hash, following)) or frozenset([hash(tuple(found))])
+
+
+@lru_cache(maxsize=KEPT)
+def least(text: str, alike: float) -> frozenset[int]:
+    """The shingles that come first in one order: who shares `alike` of all misses too few of them to miss all these."""
+    hashed = sorted(shingles(text))
+    return frozenset(hashed[: len(hashed) - math.ceil(alike * len(hashed)) + 1])
 
 
 def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
@@ -70,7 +72,7 @@ def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
     return shared / (len(one) + len(other) - shared) if shared else 0.0
 
 
-def _repeats(one: Sketch, other: Sketch, alike: float) -> bool:
-    if one.prefix.isdisjoint(other.prefix):
+def _repeats(one: str, other: str, alike: float) -> bool:
+    if least(one, alike).isdisjoint(least(other, alike)):
         return False
-    return resemblance(one.shingles, other.shingles) >= alike
+    return resemblance(shingles(one), shingles(other)) >= alike

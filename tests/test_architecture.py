@@ -17,10 +17,10 @@ PACKAGES = ["retrieval", "kb.core", "kb.documents", "kb.indexes", "kb.search", "
 # The modules of each app that do its work, each by name: a new module is put into a layer by a decision.
 WORK = {
     "core": {
-        "arrays", "auditing", "authentication", "beating", "body_limit", "command_line", "embedded", "environment",
-        "handler", "health", "holding", "keys", "lifespan", "middleware", "navigation", "pagination", "people",
-        "pooling", "pools", "preparing", "problem_json", "problems", "supervising", "supervision", "visibility",
-        "waking",
+        "arrays", "auditing", "authentication", "beating", "body_limit", "caching", "command_line", "embedded",
+        "environment", "handler", "health", "holding", "keys", "lifespan", "middleware", "navigation", "pagination",
+        "people", "pooling", "pools", "preparing", "problem_json", "problems", "supervising", "supervision",
+        "visibility", "waking",
     },
     "documents": {
         "adding", "archives", "chunks", "downloads", "failures", "health", "originals", "parsing", "queueing",

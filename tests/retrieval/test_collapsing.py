@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.collapsing import firsts, resemblance, sketch
+from retrieval.collapsing import firsts, resemblance, shingles
 
 WORDS = [f"word{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(200)]
 LONG = " ".join(WORDS)
@@ -46,9 +46,9 @@ def test_scripts_without_spaces_are_compared_by_letters() -> None:
 
 
 def test_resemblance_is_the_share_of_what_both_have() -> None:
-    one, other = sketch(["a", "b", "c", "d"]).shingles, sketch(["b", "c", "d", "e"]).shingles
+    one, other = shingles("a b c d"), shingles("b c d e")
     assert resemblance(one, other) == pytest.approx(1 / 3)
-    assert resemblance(one, sketch(["x", "y", "z"]).shingles) == 0
+    assert resemblance(one, shingles("x y z")) == 0
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=30).map(" ".join), max_size=6), st.floats(0.1, 1))
@@ -58,8 +58,7 @@ def test_looking_at_a_few_shingles_first_changes_nothing(texts: list[str], alike
         same = (
             other
             for other in range(place)
-            if found[other] == other
-            and resemblance(sketch(text.split()).shingles, sketch(texts[other].split()).shingles) >= alike
+            if found[other] == other and resemblance(shingles(text), shingles(texts[other])) >= alike
         )
         found.append(next(same, place))
     assert firsts(texts, alike) == found

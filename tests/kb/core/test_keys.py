@@ -25,12 +25,8 @@ def test_a_key_comes_with_its_owner(asked: None, alice: User) -> None:
     made, secret = create_api_key(alice, "mine", ["ask", "read"])
     key = keys.usable(secret)
     assert key == made
-    assert (key.name, key.prefix, key.scopes, key.last_used_at) == (
-        "mine",
-        secret[:11],
-        ["read", "ask"],
-        None,
-    )
+    assert (key.name, key.prefix, key.last_used_at) == ("mine", secret[:11], None)
+    assert set(key.scopes) == {"read", "ask"}
     assert (key.owner, key.owner.username, key.owner.is_superuser) == (alice, "alice", False)
     assert key.owner.password == alice.password  # read when it is asked for
     assert key.created_at == made.created_at

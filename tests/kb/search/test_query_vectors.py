@@ -187,7 +187,7 @@ def test_counting_what_is_in_the_cache_may_take_longer(
     shelf: Shelf, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CACHES = {  # type: ignore[attr-defined]
-        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "unix:///nowhere"}
+        "default": {"BACKEND": "kb.core.caching.RedisCache", "LOCATION": "unix:///nowhere"}
     }
     monkeypatch.setattr("kb.search.deadlines.CACHE_SECONDS", 0.0)
     monkeypatch.setattr(query_vectors, "counted", lambda cache: Size(7, 1696, more=False))
@@ -206,7 +206,7 @@ def test_vectors_in_a_real_valkey_are_counted_and_end(
         settings.QUERY_VECTOR_HOURS = 2  # type: ignore[attr-defined]
         settings.CACHES = {  # type: ignore[attr-defined]
             "default": {
-                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "BACKEND": "kb.core.caching.RedisCache",
                 "LOCATION": f"unix://{layout.valkey_socket(tmp_path)}",
             }
         }
@@ -243,7 +243,7 @@ def test_a_cache_that_says_nothing_costs_as_long_as_its_socket_may(
         settings.CACHES = {  # type: ignore[attr-defined]
             "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
             "query_vectors": {
-                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "BACKEND": "kb.core.caching.RedisCache",
                 "LOCATION": f"unix://{tmp_path / 's'}",
                 "OPTIONS": {"socket_timeout": 0.1, "socket_connect_timeout": 0.1},
             },
