@@ -68,6 +68,15 @@ class Postings:
     terms: tuple[TermPostings, ...]
     deleted: NDArray[np.int32]
 
+    def alive(self) -> set[str]:
+        """The terms that some chunk holds which is not deleted: one in more chunks than are deleted does."""
+        gone = self.deleted
+        return {
+            entry.term
+            for entry in self.terms
+            if len(entry.ids) > len(gone) or not np.isin(entry.ids, gone).all()
+        }
+
 
 class Dense(Protocol):
     """Vectors of one index version."""

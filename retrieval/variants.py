@@ -30,12 +30,13 @@ def merged(postings: Postings, words: Sequence[Variants]) -> tuple[Postings, lis
         return postings, [word[0] for word in words]
     held = {entry.term: entry for entry in postings.terms}
     entries = [
-        _together(_name(word), [held[term] for term in word if term in held]) for word in dict.fromkeys(words)
+        _together(name(word), [held[term] for term in word if term in held]) for word in dict.fromkeys(words)
     ]
-    return replace(postings, terms=tuple(entries)), [_name(word) for word in words]
+    return replace(postings, terms=tuple(entries)), [name(word) for word in words]
 
 
-def _name(word: Variants) -> str:
+def name(word: Variants) -> str:
+    """Of the word's entry among merged postings."""
     return " ".join(word)  # no term holds a blank
 
 

@@ -28,7 +28,7 @@ from kb.search.profiles import chosen
 from kb.search.query_vectors import QuestionEmbedder
 from kb.search.recording import record
 from kb.search.serving import Served, served
-from kb.search.spelling import Correction, Corrections, corrected
+from kb.search.spelling import Correction, Corrections, corrected, doubtful
 from retrieval.embedders import Embedder
 from retrieval.evidence import Passage
 from retrieval.explaining import explanations
@@ -163,13 +163,12 @@ def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
     query.profile = wanted.profile
     query.versions = [each.version.pk for each in serving]
     query.version = serving[-1].version if serving else None
-    spelled = spelling_of(wanted, serving)
-    wanted = replace(wanted, question=spelled.parsed)
     stages.since_began("normalise")
-    searched = [by_version(wanted, each, each.version) for each in serving]
-    for each in searched:
-        query.degraded = " ".join(DEGRADED[stage] for stage in each.hits.missing) or query.degraded
-        stages.add(each.hits.milliseconds)
+    searched = in_each(wanted, serving, stages)
+    spelled = spelling_of(wanted, serving, searched, stages)
+    if spelled.changed:
+        wanted = replace(wanted, question=spelled.parsed)
+        searched = in_each(wanted, serving, stages)
     laid = laid_out(wanted, searched)
     stages.add(laid.milliseconds)
     results = Results(
@@ -190,6 +189,18 @@ def found(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> Results:
     return results
 
 
+def in_each(wanted: Wanted, serving: Sequence[Served], stages: Stages) -> list[Searched]:
+    """What each index brings back, and what of it is missing."""
+    searched = [by_version(wanted, each, each.version) for each in serving]
+    wanted.query.degraded = ""
+    for each in searched:
+        wanted.query.degraded = (
+            " ".join(DEGRADED[stage] for stage in each.hits.missing) or wanted.query.degraded
+        )
+        stages.add(each.hits.milliseconds)
+    return searched
+
+
 def empty_because(wanted: Wanted) -> str:
     collections = visible_collections(wanted.user, wanted.collections)
     if not collections.exists():
@@ -197,20 +208,31 @@ def empty_because(wanted: Wanted) -> str:
     return "" if Document.objects.filter(collection__in=collections).exists() else "no_documents"
 
 
-def spelling_of(wanted: Wanted, serving: Sequence[Served]) -> Corrections:
-    """The question as it is to be searched. One that is to be answered stays as it was asked: its answer is kept, and
-    what was meant is a word of a document that may be gone or closed when it is shown."""
+def spelling_of(
+    wanted: Wanted, serving: Sequence[Served], searched: Sequence[Searched], stages: Stages
+) -> Corrections:
+    """The question as it is to be searched instead. One that is to be answered stays as it was asked: its answer is
+    kept, and what was meant is a word of a document that may be gone or closed when it is shown.
+
+    What was searched tells of most questions that all of their words are there, and the database is not asked.
+    """
     if wanted.as_typed or wanted.kind == Query.Kind.ASK:
         return Corrections(wanted.question)
+    began = time.perf_counter()
     try:
-        collections = sorted(one for each in serving for one in each.collections)
         languages = sorted({one for each in serving for one in each.languages})
+        held = {term for each in searched if each.hits.postings for term in each.hits.postings.alive()}
+        if not doubtful(wanted.question, languages, held):
+            return Corrections(wanted.question)
+        collections = sorted(one for each in serving for one in each.collections)
         with deadlines.extra():
             chunkings = [each.version.chunking_id for each in serving]
             return corrected(wanted.question, collections, chunkings, languages)
     except (Error, psycopg.Error):
         logger.exception("A search does without correcting the spelling")
         return Corrections(wanted.question, note=UNCHECKED)
+    finally:
+        stages.add({"normalise": (time.perf_counter() - began) * 1000})
 
 
 def laid_out(wanted: Wanted, searched: Sequence[Searched]) -> Arranged:

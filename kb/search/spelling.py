@@ -5,7 +5,7 @@ and what is shown is a word of such a chunk: nothing is told that a search would
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from retrieval.analysis import Variants, analyse, fold, is_unspaced, variants
 from retrieval.protocols import Postings, Scope
 from retrieval.querying import Parsed, with_words
 from retrieval.spelling import allowance, edits, nearest, openings, within
+from retrieval.variants import name
 
 MOST_CORRECTED = 5
 """Words of one question: one with more is in a language that the documents are not."""
@@ -89,6 +90,12 @@ class Corrections:
     note: str = ""
 
 
+def doubtful(parsed: Parsed, spoken: Sequence[str], held: Container[str]) -> bool:
+    """Whether `corrected` may change something, where the words in `held`, each by the name of its postings, were found
+    in a chunk that is there."""
+    return any(name(found) not in held for found in _terms(parsed, spoken).values())
+
+
 def corrected(
     parsed: Parsed, collections: Sequence[int], chunking_ids: Sequence[int], spoken: Sequence[str]
 ) -> Corrections:
@@ -100,7 +107,7 @@ def corrected(
     """
     if not collections or not chunking_ids:
         return Corrections(parsed)
-    terms = {word: found[0] for word in _candidates(parsed) if len(found := variants(word, spoken)) == 1}
+    terms = _terms(parsed, spoken)
     vocabulary = _Vocabulary(tuple(collections), tuple(chunking_ids))
     unknown = vocabulary.unknown(terms)
     if not 0 < len(unknown) <= MOST_CORRECTED:
@@ -109,6 +116,11 @@ def corrected(
     if not changed:
         return Corrections(parsed)
     return Corrections(with_words(parsed, _replaced(parsed.words, changed)), changed)
+
+
+def _terms(parsed: Parsed, spoken: Sequence[str]) -> dict[str, Variants]:
+    """By the words of the question that may be misspelt, what finds each of them."""
+    return {word: found[0] for word in _candidates(parsed) if len(found := variants(word, spoken)) == 1}
 
 
 def _candidates(parsed: Parsed) -> list[str]:
@@ -193,16 +205,8 @@ class _Vocabulary:
         return []
 
     def alive(self, terms: set[str]) -> set[str]:
-        """Those of the terms that some chunk holds which is there: one in more chunks than were deleted does."""
-        found: set[str] = set()
-        for postings in self.postings(terms):
-            gone = postings.deleted
-            found |= {
-                entry.term
-                for entry in postings.terms
-                if len(entry.ids) > len(gone) or not np.isin(entry.ids, gone).all()
-            }
-        return found
+        """Those of the terms that some chunk holds which is there."""
+        return {term for postings in self.postings(terms) for term in postings.alive()}
 
     def standing(self, terms: set[str]) -> dict[str, _Standing]:
         """Those of the terms that some chunk holds which is there."""

@@ -133,11 +133,12 @@ def test_a_search_without_correcting_the_spelling_says_so(
     def late(*_: object) -> None:
         raise pools.OutOfTime("There was no time left to ask the database.")
 
-    assert search(alice, "How is bread baked?").notes == ()
+    assert search(alice, "How is braed baked?").notes == ()
     monkeypatch.setattr(engine, "corrected", late)
-    results = search(alice, "How is bread baked?")
+    results = search(alice, "How is braed baked?")
     assert results.notes == (engine.UNCHECKED,)
     assert results.passages
+    assert search(alice, "How is bread baked?").notes == (), "each of its words was found"
 
 
 def test_no_connection_to_be_had_is_told_within_the_deadline(

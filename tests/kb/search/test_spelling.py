@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from kb.core.models import Collection, User
 from kb.documents.models import Chunk
-from kb.indexes.lexical import append
+from kb.indexes.lexical import PostgresLexical, append
 from kb.indexes.models import Index
 from kb.search.narrowing import languages
-from kb.search.spelling import Correction, Corrections, corrected
+from kb.search.spelling import Correction, Corrections, corrected, doubtful
+from retrieval.analysis import variants
+from retrieval.protocols import Scope
 from retrieval.querying import parse
+from retrieval.variants import merged, terms_of
 from tests.conftest import ingest
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +28,16 @@ def asked(question: str, *collections: Collection) -> Corrections:
     chunkings = Chunk.objects.values_list("chunking", flat=True).distinct().order_by()
     scope = [each.pk for each in collections]
     return corrected(parse(question), scope, list(chunkings), languages(scope))
+
+
+def in_doubt(question: str, collection: Collection) -> bool:
+    """Whether a search by words leaves it open that one of them is misspelt."""
+    parsed, scope = parse(question), Scope((collection.pk,))
+    spoken = languages([collection.pk])
+    words = variants(parsed.words, spoken)
+    chunking = Chunk.objects.values_list("chunking", flat=True)[0]
+    found, _ = merged(PostgresLexical(chunking).postings(terms_of(words), scope), words)
+    return doubtful(parsed, spoken, found.alive())
 
 
 def test_nearest_words(alice: User, collection: Collection, index: Index) -> None:
@@ -50,6 +63,11 @@ def test_nearest_words(alice: User, collection: Collection, index: Index) -> Non
         "-retreival tag:ligth": "",
     }
     assert {question: asked(question, collection).parsed.words for question in questions} == questions
+    changed = [question for question in questions if asked(question, collection).changed]
+    assert len(changed) > 8
+    assert all(in_doubt(question, collection) for question in changed)
+    known = ("passages of light", "What is retrieval?", "(index) café", "vectors' needs", "東京都の", "")
+    assert not any(in_doubt(question, collection) for question in known)
     assert asked("Retreival of lihgt", collection).changed == (
         Correction("Retreival", "Retrieval"),
         Correction("lihgt", "light"),
@@ -91,7 +109,9 @@ def test_a_word_that_was_deleted_is_no_longer_known(
     ingest(alice, collection, "a.txt", "The lantern shines on the harbour.")
     misspelt = ingest(alice, collection, "b.txt", "The lantren is out.")
     assert not asked("lantren", collection).changed
+    assert not in_doubt("lantren", collection)
     misspelt.delete()
+    assert in_doubt("lantren", collection)
     assert asked("lantren", collection).changed == (Correction("lantren", "lantern"),)
 
 
@@ -122,6 +142,9 @@ def test_words_of_every_language_are_corrected(alice: User, collection: Collecti
         alice, collection, "b.txt", "The houses of the old town were built by its citizens and still stand."
     )
     assert asked("Bürgren cittizens", collection).parsed.words == "Bürgern citizens"
+    assert in_doubt("Bürgren", collection)
+    assert in_doubt("cittizens", collection)
+    assert not in_doubt("Bürgern citizens", collection)
 
 
 def test_a_term_in_thousands_of_segments_hides_no_other(
