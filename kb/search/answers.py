@@ -170,7 +170,7 @@ class Draft:
             document_id=source.document_id,
             revision_id=source.revision_id,
             collection_id=source.collection_id,
-            chunk_id=source.pk,
+            chunk_id=source.id,
             start=cited.start,
             end=cited.end,
             quote=cited.quote,

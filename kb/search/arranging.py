@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, reduce
 from itertools import accumulate, pairwise, takewhile
+from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
-from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from kb.core import pools
 from kb.core.models import Reader
 from kb.core.visibility import visible
-from kb.documents.models import Chunk, Document
+from kb.documents.models import Chunk
 from kb.search import deadlines
 from kb.search.models import RetrievalProfile
 from retrieval.adjacency import Piece, Run, joined, widened
@@ -34,11 +35,26 @@ NEIGHBOURS = 8  # chunks on either side that may belong to the section of a hit
 TRIAL_MILLISECONDS = 60_000.0  # for a model that is loaded to be tried
 DIVERSE = 50  # hits among which variety is looked for
 
-# Of a chunk; a search has a use for nothing else, and reading the rest took as long again.
-COLUMNS = (
-    "id", "document_id", "revision_id", "chunking_id", "collection_id", "ordinal", "start", "end", "text",
-    "heading_path", "page", "tokens",
-)  # fmt: skip
+
+class Row(NamedTuple):
+    """What a search has a use for of a chunk, and the title of its document; reading the rest took as long again."""
+
+    id: int
+    document_id: UUID
+    revision_id: int
+    chunking_id: int
+    collection_id: int
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    heading_path: list[str]
+    page: int | None
+    tokens: int
+    title: str
+
+
+COLUMNS = Row._fields[:-1]
 ROWS = f"""
 SELECT {", ".join(f'chunk."{name}"' for name in COLUMNS)}, document.title
     FROM documents_chunk AS chunk JOIN documents_document AS document ON document.id = chunk.document_id
@@ -52,7 +68,7 @@ SELECT wanted.place, substr(revision.text, wanted.start + 1, wanted.stop - wante
 """
 
 Boosts = tuple[tuple[str, float], ...]
-Rows = Mapping[int, Chunk]
+Rows = Mapping[int, Row]
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Arranged:
     """
 
     passages: tuple[Passage, ...]
-    rows: dict[int, Chunk]
+    rows: dict[int, Row]
     notes: tuple[str, ...]
     boosts: dict[int, Boosts]
     reranked: dict[int, float]
@@ -75,31 +91,27 @@ class Shelf:
     """The rows of chunks, read once, as far as the reader may see them."""
 
     reader: Reader
-    rows: dict[int, Chunk] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
 
     def seen(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits whose rows are there: permission is checked once more, and what has gone is left out."""
         if missing := [hit.chunk_id for hit in hits if hit.chunk_id not in self.asked]:
             self.asked.update(missing)
-            self.rows |= {row.pk: row for row in self.read(missing)}
+            self.rows |= {row.id: row for row in self.read(missing)}
         return [hit for hit in hits if hit.chunk_id in self.rows]
 
-    def read(self, ids: Sequence[int]) -> Iterator[Chunk]:
-        """Rows with the columns above, and their documents' titles; any other is read when it is asked for."""
+    def read(self, ids: Sequence[int]) -> Iterator[Row]:
         inside = visible(self.reader)
         with pools.asking("rows") as connected:
             statement = ROWS.format(visible=inside.sql).encode()
             found = connected.execute(
                 statement, [np.array(ids, np.int32), *inside.given], binary=True
             ).fetchall()
-        for *values, title in found:
-            row = Chunk.from_db(connection.alias, COLUMNS, values)
-            row.document = Document.from_db(connection.alias, ("id", "title"), (row.document_id, title))
-            yield row
+        return map(Row._make, found)
 
-    def around(self, hits: Sequence[Hit]) -> list[Chunk]:
-        """The chunks near each hit, in the same text."""
+    def around(self, hits: Sequence[Hit]) -> list[Row]:
+        """The chunks near each hit, in the same text; their own is read with the text of the passage."""
         near = Q()
         for row in (self.rows[hit.chunk_id] for hit in hits):
             span = (max(0, row.ordinal - NEIGHBOURS), row.ordinal + NEIGHBOURS)
@@ -109,8 +121,11 @@ class Shelf:
                 revision=row.revision_id,
                 ordinal__range=span,
             )
-        visible = Chunk.objects.visible_to(self.reader).order_by()
-        return list(visible.filter(near).defer("text")) if hits else []
+        if not hits:
+            return []
+        found = Chunk.objects.visible_to(self.reader).order_by().filter(near).annotate(unread=Value(""))
+        names = ("unread" if name == "text" else name for name in COLUMNS)
+        return [Row._make(row) for row in found.values_list(*names, "document__title")]
 
 
 def arranged(
@@ -204,7 +219,7 @@ def reranked(
         return hits, {}, (), {}
     best = shelf.seen(hits[: profile.rerank_candidates])
     rows = [shelf.rows[hit.chunk_id] for hit in best]
-    texts = [render(row.document.title, row.heading_path, row.text) for row in rows]
+    texts = [render(row.title, row.heading_path, row.text) for row in rows]
     began, spare = time.perf_counter(), 1000 * deadlines.spare()
     try:
         budget = min(profile.rerank_milliseconds, spare)
@@ -246,7 +261,7 @@ def collapsed(rows: Rows, hits: Sequence[Hit]) -> tuple[list[Hit], dict[int, lis
     for place, hit in enumerate(hits):
         if first[place] != place:
             row = rows[hit.chunk_id]
-            same = Duplicate(row.pk, str(row.document_id), row.document.title)
+            same = Duplicate(row.id, str(row.document_id), row.title)
             duplicates.setdefault(hits[first[place]].chunk_id, []).append(same)
     return [hit for place, hit in enumerate(hits) if first[place] == place], duplicates
 
@@ -264,11 +279,11 @@ def diverse(rows: Rows, hits: Sequence[Hit], trade_off: float) -> list[Hit]:
 
 def runs(
     shelf: Shelf, hits: Sequence[Hit], widen: bool, limit: int, join: bool
-) -> tuple[list[Run], dict[int, Chunk]]:
+) -> tuple[list[Run], dict[int, Row]]:
     """What each of the first `limit` passages covers, and the rows of chunks that no hit brought."""
     pieces = [piece(shelf.rows[hit.chunk_id]) for hit in hits]
     if widen:
-        around = {row.pk: row for row in shelf.around(hits[:limit]) if row.pk not in shelf.rows}
+        around = {row.id: row for row in shelf.around(hits[:limit]) if row.id not in shelf.rows}
         others = [piece(row) for row in around.values()]
         return widened(pieces, others, join=join)[:limit], around
     if join:
@@ -276,9 +291,9 @@ def runs(
     return [Run(one.chunk, (one,)) for one in pieces[:limit]], {}
 
 
-def piece(row: Chunk) -> Piece:
+def piece(row: Row) -> Piece:
     text = (row.revision_id, row.chunking_id)
-    return Piece(row.pk, text, row.ordinal, row.tokens, tuple(row.heading_path))
+    return Piece(row.id, text, row.ordinal, row.tokens, tuple(row.heading_path))
 
 
 def texts_of(rows: Rows, found: Sequence[Run]) -> dict[int, str]:
@@ -304,12 +319,12 @@ def span(rows: Rows, run: Run) -> tuple[int, int, int]:
 def passage(
     hit: Hit, run: Run, rows: Rows, text: str, duplicates: Mapping[int, Sequence[Duplicate]]
 ) -> Passage:
-    first, document = rows[run.pieces[0].chunk], rows[hit.chunk_id].document
+    first, best = rows[run.pieces[0].chunk], rows[hit.chunk_id]
     same = [one for each in run.pieces for one in duplicates.get(each.chunk, ())]
     return Passage(
         chunk_id=hit.chunk_id,
-        document_id=str(document.pk),
-        title=document.title,
+        document_id=str(best.document_id),
+        title=best.title,
         heading_path=common([each.section for each in run.pieces]),
         text=text,
         start=first.start,

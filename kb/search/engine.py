@@ -14,13 +14,13 @@ from kb.core import pools
 from kb.core.models import Collection, Reader, User
 from kb.core.problems import Problem, not_found
 from kb.core.visibility import Subselect, subselect, visible
-from kb.documents.models import Chunk, Document
+from kb.documents.models import Document
 from kb.indexes import providers
 from kb.indexes.dense import PostgresDense
 from kb.indexes.lexical import PostgresLexical
 from kb.indexes.models import IndexVersion
 from kb.search import deadlines, shadowing
-from kb.search.arranging import Arranged, arranged, within
+from kb.search.arranging import Arranged, Row, arranged, within
 from kb.search.joining import Searched, joined, with_cosines
 from kb.search.models import Query, RetrievalProfile
 from kb.search.narrowing import listed, narrow
@@ -51,7 +51,7 @@ _arms = pools.Threads(max_workers=16, thread_name_prefix="search-arm")
 
 @dataclass(frozen=True)
 class Results:
-    """What a search brought back, best first; `sources` has each passage's chunk row as it was read.
+    """What a search brought back, best first; `sources` has the row of each passage's best chunk as it was read.
 
     `version` names what served it, one for each index. `empty_because` is "no_collections" or
     "no_documents" where nothing could be found at all. `notes` say what could not be done, and why. `words`
@@ -64,7 +64,7 @@ class Results:
     degraded: str = ""
     version: str = ""
     empty_because: str = ""
-    sources: dict[int, Chunk] = field(default_factory=dict)
+    sources: dict[int, Row] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     words: str = ""
     corrections: tuple[Correction, ...] = ()

@@ -19,8 +19,9 @@ from django.views.decorators.http import require_POST
 
 from kb.core.models import Collection, Reader
 from kb.core.problems import Problem
-from kb.documents.models import Chunk, Document
+from kb.documents.models import Document
 from kb.search.answers import Completed, Event, Started, ask
+from kb.search.arranging import Row
 from kb.search.async_bridge import stream
 from kb.search.forms import QuestionForm
 from kb.search.models import Query
@@ -51,7 +52,7 @@ def asking(request: HttpRequest) -> HttpResponse:
 def answered(request: HttpRequest, form: QuestionForm) -> HttpResponse:
     """Asks, and goes to the stored answer; a declined one is shown at once, with what is closest."""
     shown: list[Found] = []
-    sources: dict[int, Chunk] = {}
+    sources: dict[int, Row] = {}
     for event in ask(request.user, form.cleaned_data["q"], form.slugs()):
         if isinstance(event, Started):
             sources = event.results.sources
@@ -131,7 +132,7 @@ class EventWriter:
         self.request = request
         self.user = user
         self.question = question
-        self.sources: dict[int, Chunk] = {}
+        self.sources: dict[int, Row] = {}
 
     async def write(self, event: Event) -> str:
         match event:

@@ -8,9 +8,10 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from kb.core.models import Reader
-from kb.documents.models import Chunk, DocumentRevision
+from kb.documents.models import DocumentRevision
 from kb.documents.reading import heading_path, page_at
 from kb.search.answers import ShownAnswer, ShownCitation, shown_to
+from kb.search.arranging import Row
 from kb.search.models import Answer, Query
 from kb.search.rendering import answer_html
 from kb.search.snippets import Piece, snippet
@@ -111,11 +112,11 @@ def layouts_of(shown: ShownAnswer) -> dict[int, Layout]:
 
 
 def found(
-    passages: Sequence[Passage], chunks: Iterable[Chunk], query: str, searched: Query | None = None
+    passages: Sequence[Passage], rows: Iterable[Row], query: str, searched: Query | None = None
 ) -> list[Found]:
     """The passages with their snippets, linked to the revision they were cut from; those of a search that is stored
     by a way that notes that they were opened."""
-    revision_of = {chunk.pk: chunk.revision_id for chunk in chunks}
+    revision_of = {row.id: row.revision_id for row in rows}
     found = DocumentRevision.objects.filter(pk__in=set(revision_of.values()))
     revisions = {
         pk: (number, language) for pk, number, language in found.values_list("pk", "number", "language")
