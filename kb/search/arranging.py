@@ -5,7 +5,7 @@ Each step is a setting of the retrieval profile. Rows are read as the reader may
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, reduce
 from itertools import accumulate, pairwise, takewhile
@@ -180,7 +180,7 @@ def boosted(
         for pk, title, written, created in about
     }
     hits = [
-        replace(hit, score=reduce(lambda score, one: score * one[1], boosts.get(hit.chunk_id, ()), hit.score))
+        hit._replace(score=reduce(lambda score, one: score * one[1], boosts.get(hit.chunk_id, ()), hit.score))
         for hit in ranked
     ]
     return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id)), boosts

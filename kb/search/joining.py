@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import psycopg
@@ -56,7 +56,7 @@ def with_cosines(hits: Hits, searched: Sequence[Searched]) -> list[Hit]:
     cosines: dict[int, float] = {}
     for each in searched:
         cosines |= dict(zip(each.hits.dense.ids.tolist(), each.hits.dense.scores.tolist(), strict=True))
-    return [replace(hit, dense_score=cosines.get(hit.chunk_id)) for hit in hits]
+    return [hit._replace(dense_score=cosines.get(hit.chunk_id)) for hit in hits]
 
 
 def noise(searched: Searched) -> NDArray[np.float64] | None:
