@@ -46,7 +46,7 @@ LAYERS = [
     {"models"},
     set[str](),  # WORK
     {"tasks"},
-    {"actions", "source_actions", "index_actions", "model_actions", "version_actions"},
+    {"actions", "move_actions", "source_actions", "index_actions", "model_actions", "version_actions"},
     {"schemas", "version_schemas", "forms"},
     {"uploading"},  # files and folders from a browser or a command line, added by the actions
     {

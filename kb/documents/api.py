@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParser
@@ -19,6 +20,7 @@ from kb.core.pagination import Slice, paginate
 from kb.core.problems import Problem, not_found
 from kb.documents import actions, models
 from kb.documents.models import Document, DocumentRevision
+from kb.documents.move_actions import move_document
 from kb.documents.schemas import (
     DocumentOut,
     DocumentPatch,
@@ -219,10 +221,14 @@ def replace_document(request: Request, document_id: UUID) -> Status[Document]:
 
 @router.patch(DOCUMENT, auth=WRITE, response=DocumentOut, operation_id="change_document")
 def change_document(request: Request, document_id: UUID, body: DocumentPatch) -> Document:
-    """Changes a document's tags."""
+    """Changes a document's tags, or moves it to another collection, where it is cut and embedded anew."""
     document = visible_document(request.auth, document_id)
-    if body.tags is not None:
-        actions.tag_document(account(request), document, body.tags)
+    with transaction.atomic():  # both, or neither
+        if body.tags is not None:
+            actions.tag_document(account(request), document, body.tags)
+        if body.collection is not None:
+            target = visible_collection(request.auth, body.collection)
+            move_document(account(request), document, target)
     return visible_document(request.auth, document_id)
 
 

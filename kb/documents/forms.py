@@ -88,6 +88,17 @@ class UploadForm(forms.Form):
         return " ".join(str(said) for found in self.errors.values() for said in found)
 
 
+class MoveForm(forms.Form):
+    """The other collection that a document is to be in."""
+
+    def __init__(self, user: Reader, document: Document, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = Collection.objects.editable_by(user).exclude(pk=document.collection_id)
+        field = CollectionField(user, others.select_related("owner").order_by("name", "pk"))
+        field.error_messages["required"] = "Choose the collection that the document is to be in."
+        self.fields["collection"] = field
+
+
 class FilterForm(forms.Form):
     """What to show of a collection."""
 

@@ -105,6 +105,9 @@ class DocumentPatch(Input):
     """Only what is sent is changed."""
 
     tags: list[str] | None = Field(None, max_length=200, description="All tags that it is to have.")
+    collection: str | None = Field(
+        None, max_length=200, description="Slug of the collection that it is to be moved to."
+    )
 
 
 class Listing(Schema):

@@ -24,6 +24,9 @@ chunks_changed = Signal()
 """Tells, inside the writing transaction: `documents` of `collection_id` have their chunks of `chunking` now,
 `added` (a list of NewChunk) among them."""
 
+documents_moved = Signal()
+"""Tells, inside the transaction: the documents (`document_ids`) are in `collection` now, and are still to be cut."""
+
 work_paused = Signal()
 """Tells, inside the transaction: the work on `documents` (a QuerySet) is to wait, or with `paused` False to go on.
 

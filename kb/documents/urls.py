@@ -26,6 +26,7 @@ urlpatterns = [
     path(f"{DOCUMENT}original/", document.document_original, name="document-original"),
     path(f"{DOCUMENT}progress/", document.document_progress, name="document-progress"),
     path(f"{DOCUMENT}replace/", editing.document_replace, name="document-replace"),
+    path(f"{DOCUMENT}move/", editing.document_move, name="document-move"),
     path(f"{DOCUMENT}delete/", editing.document_delete, name="document-delete"),
     path(f"{DOCUMENT}tags/", editing.document_tags, name="document-tags"),
 ]

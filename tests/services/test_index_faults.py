@@ -350,17 +350,21 @@ def test_a_third_is_built_while_the_second_is_promoted(site: Site, model: str) -
     check_all_is_well(site)
 
 
-def test_documents_replaced_and_deleted_during_the_build(
+def test_documents_replaced_moved_and_deleted_during_the_build(
     site: Site, program: Program, model: str, tmp_path: Path
 ) -> None:
-    for name in ("replaced", "deleted"):
+    program.send("POST", "/collections", name="Elsewhere", slug="elsewhere")
+    for name in ("replaced", "deleted", "moved"):
         (tmp_path / f"{name}.txt").write_text(f"A text that is {name} while a version is built. " * 600)
     site.manage("ingest", str(tmp_path), "--wait")
     number = begin(site, "--model", model)
     until(lambda: vectors(site, number) > 0, "the first vectors", LONG)
     [(gone,)] = site.sql("SELECT id FROM documents_document WHERE filename = 'deleted.txt'")
     program.send("DELETE", f"/documents/{gone}")
-    (tmp_path / "deleted.txt").unlink()
+    [(moved,)] = site.sql("SELECT id FROM documents_document WHERE filename = 'moved.txt'")
+    assert program.send("PATCH", f"/documents/{moved}", collection="elsewhere")["collection"] == "elsewhere"
+    for name in ("deleted", "moved"):
+        (tmp_path / f"{name}.txt").unlink()
     (tmp_path / "replaced.txt").write_text("Other words stand where those were. " * 900)
     site.manage("ingest", str(tmp_path), "--replace", "--wait")
     until_state(site, number, "validating")
@@ -368,6 +372,10 @@ def test_documents_replaced_and_deleted_during_the_build(
     assert site.sql(left + "WHERE document_id = %s", gone) == [(0,)]
     until(lambda: vectors(site, number) == vectors(site, serving(site)), "the same chunks in both", LONG)
     assert site.manage("search", "other words stand")["passages"][0]["title"] == "replaced"
+    ready = "SELECT state FROM documents_document WHERE id = %s"
+    until(lambda: site.sql(ready, moved) == [("ready",)], "the document that was moved", LONG)
+    found = site.manage("search", "a text that is moved", "--collection", "elsewhere")["passages"]
+    assert {passage["document_id"] for passage in found} == {str(moved)}
     check_all_is_well(site)
 
 

@@ -22,8 +22,9 @@ from kb.core.problems import Problem
 from kb.core.templatetags.footnote import took
 from kb.documents import actions
 from kb.documents.actions import ENDED_WITHOUT_SUCCESS
-from kb.documents.admin.forms import ReplaceForm, TagsForm, UploadForm
+from kb.documents.admin.forms import MoveForm, ReplaceForm, TagsForm, UploadForm
 from kb.documents.models import Document, DocumentRevision, DocumentStage, Upload
+from kb.documents.move_actions import move_document
 
 HEAVY = ("text", "pages", "headings")
 STATE_COLOURS = {
@@ -252,6 +253,7 @@ class DocumentAdmin(Admin[Document]):
         view = self.admin_site.admin_view
         return [
             path("<uuid:pk>/replace/", view(self.replace_view), name="documents_document_replace"),
+            path("<uuid:pk>/move/", view(self.move_view), name="documents_document_move"),
             path("<uuid:pk>/tags/", view(self.tags_view), name="documents_document_tags"),
             *(
                 path(f"<uuid:pk>/{verb}/", view(self.one(action, done)), name=f"documents_document_{verb}")
@@ -324,6 +326,24 @@ class DocumentAdmin(Admin[Document]):
                 return redirect(reverse("admin:documents_document_change", args=[pk]))
         explanation = "The old text goes on being searched until the new file is parsed."
         return self.form_page(request, form, f"Replace “{document}”", "Replace", explanation=explanation)
+
+    def move_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        document = self.wanted(request, pk)
+        form = MoveForm(person(request), document, request.POST or None)
+        if form.is_valid():
+            try:
+                moved = move_document(person(request), document, form.cleaned_data["collection"])
+            except Problem as problem:
+                blame(form, problem)
+            else:
+                messages.success(
+                    request, f"“{moved}” is in {moved.collection} now. It is found there once it is indexed."
+                )
+                return redirect(reverse("admin:documents_document_change", args=[pk]))
+        explanation = (
+            f"Then the readers of the other collection see it, and those of {document.collection} do not."
+        )
+        return self.form_page(request, form, f"Move “{document}”", "Move", explanation=explanation)
 
     def tags_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         document = self.wanted(request, pk)

@@ -1,4 +1,4 @@
-"""The forms by which files are put in and replaced in the admin."""
+"""The forms by which files are put in and replaced, and documents are tagged and moved, in the admin."""
 # ruff: noqa: ARG002 (Django calls these methods with all their arguments)
 
 from typing import Any
@@ -9,6 +9,7 @@ from unfold.widgets import BASE_CLASSES, UnfoldAdminSelectWidget
 
 from kb.core.models import Collection, User
 from kb.documents.forms import TagsField
+from kb.documents.models import Document
 
 
 class FilesInput(forms.ClearableFileInput):
@@ -51,6 +52,19 @@ class TagsForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["tags"].widget.attrs["class"] = " ".join(BASE_CLASSES)
+
+
+class MoveForm(forms.Form):
+    """The other collection that a document is to be in."""
+
+    collection = forms.ModelChoiceField(
+        queryset=Collection.objects.none(), widget=UnfoldAdminSelectWidget, empty_label="Choose a collection…"
+    )
+
+    def __init__(self, user: User, document: Document, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = Collection.objects.editable_by(user).exclude(pk=document.collection_id)
+        self.fields["collection"].queryset = others  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
 class ReplaceForm(forms.Form):

@@ -17,8 +17,9 @@ from kb.core.problems import Problem
 from kb.core.views import person
 from kb.documents import actions
 from kb.documents.adding import READABLE
-from kb.documents.forms import TagsForm, UploadForm
+from kb.documents.forms import MoveForm, TagsForm, UploadForm
 from kb.documents.models import Upload
+from kb.documents.move_actions import move_document
 from kb.documents.views.access import editable_document, idle_workers
 
 
@@ -137,6 +138,25 @@ def chosen_file(request: HttpRequest) -> UploadedFile[Any]:
     if file is None:
         raise Problem("no_file", "Choose a file.", field="file")
     return file
+
+
+@login_required
+def document_move(request: HttpRequest, pk: UUID) -> HttpResponse:
+    document = editable_document(request, pk)
+    form = MoveForm(person(request), document, request.POST or None)
+    if form.is_valid():
+        try:
+            moved = move_document(person(request), document, form.cleaned_data["collection"])
+        except Problem as problem:
+            form.add_error("collection", problem.message)
+        else:
+            messages.success(
+                request,
+                f"“{moved.title}” is in {moved.collection} now. It is found there once it is indexed.",
+            )
+            return redirect("document", pk)
+    context = {"section": "library", "document": document, "form": form}
+    return render(request, "documents/move.html", context, status=400 if form.errors else 200)
 
 
 @login_required
