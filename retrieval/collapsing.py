@@ -6,7 +6,8 @@ told by a few shingles: prefix filtering, Bayardo, Ma & Srikant (2007), "Scaling
 
 import math
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 ALIKE = 0.9
@@ -49,27 +50,28 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-@lru_cache(maxsize=64)  # of the texts that are compared just now
-def shingles(text: str) -> frozenset[int]:
-    """Each run of words, hashed; of letters, where no spaces are written."""
+@lru_cache(maxsize=KEPT)
+def shingles(text: str) -> "array[int]":
+    """Each run of words, hashed (of letters, where no spaces are written): ascending, each once."""
     found = words(text)
     if sum(map(len, found)) > _LONG_WORDS * (len(found) + 1):
         found = list("".join(found))
     following = zip(*(found[at:] for at in range(SHINGLE)), strict=False)
-    return frozenset(map(hash, following)) or frozenset([hash(tuple(found))])
+    return array("q", sorted(set(map(hash, following))) or [hash(tuple(found))])
 
 
 @lru_cache(maxsize=KEPT)
 def least(text: str, alike: float) -> frozenset[int]:
     """The shingles that come first in one order: who shares `alike` of all misses too few of them to miss all these."""
-    hashed = sorted(shingles(text))
+    hashed = shingles(text)
     return frozenset(hashed[: len(hashed) - math.ceil(alike * len(hashed)) + 1])
 
 
-def resemblance(one: frozenset[int], other: frozenset[int]) -> float:
-    """Jaccard's index, in [0, 1]."""
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared) if shared else 0.0
+def resemblance(one: Iterable[int], other: Iterable[int]) -> float:
+    """Jaccard's index of two sets, of which one is not empty, in [0, 1]."""
+    left, right = set(one), set(other)
+    shared = len(left & right)
+    return shared / (len(left) + len(right) - shared)
 
 
 def _repeats(one: str, other: str, alike: float) -> bool:
