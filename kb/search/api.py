@@ -153,7 +153,7 @@ async def completed(events: Events) -> dict[str, Any]:
 
 
 def new_answer(made: Made) -> dict[str, Any]:
-    passages = [PassageOut.from_orm(passage).model_dump(mode="json") for passage in made.closest]
+    passages = [PassageOut.model_validate(passage).model_dump(mode="json") for passage in made.closest]
     return AnswerOut.from_orm(made.answer).model_dump(mode="json") | {"closest": passages}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from kb.core.schemas import Input
 from kb.search.engine import MOST_RESULTS, Results
@@ -94,18 +94,25 @@ class ExplanationOut(Schema):
         return [{"name": name, "factor": factor} for name, factor in explanation.boosts]
 
 
-class DuplicateOut(Schema):
+class Plain(BaseModel):
+    """Read off an object's attributes as they are: a schema of ninja's looks at each through a wrapper, which for the
+    passages of a search took as long as two statements."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class DuplicateOut(Plain):
     chunk_id: int
     document_id: UUID
     title: str
 
 
-class CorrectionOut(Schema):
+class CorrectionOut(Plain):
     typed: str
     meant: str = Field(description="A word of a passage that you may see.")
 
 
-class PassageOut(Schema):
+class PassageOut(Plain):
     """Evidence: `text` begins at `start` of the document's text, in Unicode code points."""
 
     chunk_id: int = Field(description="The best chunk in it, whose scores these are.")
