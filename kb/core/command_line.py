@@ -4,6 +4,8 @@ import os
 import sys
 
 from django.core.management import execute_from_command_line
+from django.db import ProgrammingError, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from kb.core import environment
 from kb.core.embedded.lease import postgres_lease
@@ -18,11 +20,29 @@ def run(argv: list[str]) -> None:
     try:
         if needs_embedded_database(argv):
             with postgres_lease(environment.home()):
-                execute_from_command_line(argv)
+                execute(argv)
         else:
-            execute_from_command_line(argv)
+            execute(argv)
     except (environment.BadConfiguration, EmbeddedServiceError) as error:
         sys.exit(f"Footnote: {error}")
+
+
+def execute(argv: list[str]) -> None:
+    try:
+        execute_from_command_line(argv)
+    except ProgrammingError:
+        if not migrations_wait():
+            raise
+        sys.exit(
+            "Footnote: The database is not prepared for this version: run `manage.py prepare`, then this again. "
+            "`manage.py up` prepares it by itself."
+        )
+
+
+def migrations_wait() -> bool:
+    """Whether something is still to be done to the database before this version can use it."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def needs_embedded_database(argv: list[str]) -> bool:
