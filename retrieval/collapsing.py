@@ -25,9 +25,8 @@ def firsts(texts: Sequence[str], alike: float = ALIKE) -> list[int]:
     numbers: pages that differ in a year, a version or a price say different things.
     """
     found: list[int] = []
-    different: dict[
-        frozenset[str], list[int]
-    ] = {}  # by their numbers: most texts are compared with few others
+    # By their numbers: most texts are compared with few others.
+    different: dict[frozenset[str], list[int]] = {}
     for place, text in enumerate(texts):
         earlier = different.setdefault(numbers(text), [])
         repeated = (other for other in earlier if _repeats(text, texts[other], alike))

@@ -1,4 +1,4 @@
-"""Database connections of the search arms: a bounded pool beside Django's, safe to use from threads."""
+"""Database connections of searches and of API keys: bounded pools beside Django's, safe to use from threads."""
 
 import select
 import threading

@@ -224,11 +224,11 @@ def change_document(request: Request, document_id: UUID, body: DocumentPatch) ->
     """Changes a document's tags, or moves it to another collection, where it is cut and embedded anew."""
     document = visible_document(request.auth, document_id)
     with transaction.atomic():  # both, or neither
+        if body.collection is not None:  # first, since it locks the content ahead of the row, as others do
+            target = visible_collection(request.auth, body.collection)
+            document = move_document(account(request), document, target)
         if body.tags is not None:
             actions.tag_document(account(request), document, body.tags)
-        if body.collection is not None:
-            target = visible_collection(request.auth, body.collection)
-            move_document(account(request), document, target)
     return visible_document(request.auth, document_id)
 
 

@@ -54,7 +54,7 @@ def graph_of(directory: Path, weights_sha256: str, cache: Path | None) -> Conver
     """The graph of the model in `directory`, from the cache or converted now; BackendUnavailable if it cannot be.
 
     One process converts, and others that want the same graph wait for it: each would take the processors from
-    the other. Where a file cannot be locked all of them convert, and the folder of one of them stays.
+    the other. Where the folder cannot be locked all of them convert, and what one of them kept stays.
     """
     if cache is None:
         return convert(directory)

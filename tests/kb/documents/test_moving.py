@@ -172,7 +172,9 @@ def test_by_the_api(
         return client.patch(path, body, content_type="application/json", headers=headers)
 
     problem(patch(tags=["insects"], collection="nowhere"), 404, "not_found")
-    assert Document.objects.get().tags == [], "both or neither"
+    problem(patch(tags=["a,b"], collection="archive"), 400, "invalid")
+    there = Document.objects.get()
+    assert (there.tags, there.collection.slug) == ([], "papers"), "both or neither"
     body = patch(tags=["insects"], collection="archive").json()
     assert (body["collection"], body["tags"], body["state"]) == ("archive", ["insects"], "queued")
 
