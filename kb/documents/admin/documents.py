@@ -37,7 +37,6 @@ STATE_COLOURS = {
     "cancelled": "default",
     "paused": "default",
 }
-STAGE_COLOURS = {"running": "info", "done": "success", "failed": "danger", "cancelled": "default"}
 PREVIEW_CHARACTERS = 4000
 
 
@@ -77,7 +76,7 @@ class StageInline(ReadOnlyInline[DocumentStage, Document]):
     model = DocumentStage
     fields = readonly_fields = (
         "stage",
-        "state_badge",
+        "state_shown",
         "attempt",
         "far",
         "reused",
@@ -93,9 +92,9 @@ class StageInline(ReadOnlyInline[DocumentStage, Document]):
         hidden = () if request.user.is_superuser else ("reused",)
         return [name for name in self.fields if name not in hidden]
 
-    @display(description="State", label=STAGE_COLOURS)
-    def state_badge(self, stage: DocumentStage) -> tuple[str, str]:
-        return stage.state, stage.get_state_display()
+    @display(description="State")
+    def state_shown(self, stage: DocumentStage) -> str:
+        return stage.get_state_display()
 
     @display(description="Done")
     def far(self, stage: DocumentStage) -> str:

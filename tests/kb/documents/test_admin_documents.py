@@ -188,6 +188,8 @@ def test_stages_are_shown_and_filtered_by(as_user, admin, document):
     )
     page = as_user(admin).get(of(document, "change")).content.decode()
     assert "3 of 8" in page
+    assert "Failed" in page
+    assert "(&#x27;failed" not in page
     assert "The model was away." in page
     for value, count in [("embed-failed", 1), ("embed-running", 0), ("nonsense", 1)]:
         assert as_user(admin).get(f"{LIST}?stage={value}").context["cl"].result_count == count
