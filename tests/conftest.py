@@ -19,7 +19,7 @@ from kb.documents.models import Document
 from kb.indexes import embedding, settling
 from kb.indexes.actions import ensure_default_index
 from kb.indexes.models import Index, IndexVersion
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.spans import LoadedText
 from tests import flushing
 from tests.live import Site

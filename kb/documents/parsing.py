@@ -22,8 +22,7 @@ from kb.documents import adding, archives, chunks, queueing, stages, writing
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
 from kb.documents.writing import READ, Parsed
-from retrieval import loading
-from retrieval.loading import LoadError
+from retrieval.loading import PARSER, LoadError
 from retrieval.loading.archives import ARCHIVES
 from retrieval.loading.errors import ReaderStopped
 from retrieval.loading.isolation import IsolatedLoader, Limits
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 Load = Callable[[Path, str], LoadedText]
 MOST_ATTEMPTS = 3
 SECONDS_TOGETHER = 2.0
-# The version of the loaders: a text that another one made is made again.
-PARSER: str = getattr(loading, "PARSER", "1")
 _loaders = threading.local()
 _pace = Pace()
 
@@ -215,7 +212,7 @@ def read_before(revisions: Sequence[DocumentRevision]) -> dict[int, int]:
     """
     found = (
         DocumentRevision.objects.filter(sha256__in={revision.sha256 for revision in revisions})
-        .filter(parser=PARSER, parsed_at__isnull=False)
+        .filter(parser=PARSER, parsed_at__isnull=False)  # a text that other loaders made is made again
         .order_by("pk")
         .values_list("pk", "sha256", "filename", "document_id")
     )
@@ -236,9 +233,9 @@ def take_text(revision: DocumentRevision, text: LoadedText) -> None:
     revision.text, revision.title, revision.media_type = text.text, text.title[:500], text.media_type
     revision.pages = [[page.number, page.start, page.end] for page in text.pages]
     revision.headings = [[h.level, h.title, h.start, h.end] for h in text.headings]
-    revision.author = getattr(text, "author", "")[:500]
-    revision.language = getattr(text, "language", "")[:10]
-    revision.written_at = getattr(text, "written_at", None)
+    revision.author = text.author[:500]
+    revision.language = text.language[:10]
+    revision.written_at = text.written_at
     revision.parser, revision.parsed_at = PARSER, timezone.now()
 
 

@@ -4,10 +4,9 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
-from openai import OpenAI
 
 from kb.indexes import calibrating
 from kb.indexes.models import EmbeddingModel, IndexVersion
@@ -17,6 +16,9 @@ from retrieval.embedders.hashing import HashingEmbedder
 from retrieval.embedders.local import LocalEmbedder, default_card
 from retrieval.embedders.openai_compatible import OpenAIEmbedder
 from retrieval.embedders.truncated import Truncated
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 LOOK_SECONDS = 30.0  # so soon a process takes up a calibration that another one made
 
@@ -131,11 +133,13 @@ def _made(model: Described) -> DescribedEmbedder:
     raise ValueError(f"There is no provider {model.provider!r}")
 
 
-def client(base_url: str) -> OpenAI:
+def client(base_url: str) -> "OpenAI":
     """Of an embeddings endpoint, with its own key: that of the language model is for its own address alone.
 
     It does not retry: the embedder does, as the endpoint says.
     """
+    from openai import OpenAI  # noqa: PLC0415  half a second, which most processes never need
+
     return OpenAI(
         base_url=base_url,
         api_key=settings.EMBEDDINGS_API_KEY or "none",

@@ -5,12 +5,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.db import close_old_connections, transaction
-from openai import OpenAI
 
 from kb.core.holding import held
 from kb.core.models import Collection, Reader
@@ -27,6 +26,9 @@ from retrieval.answering.extractive import ExtractiveAnswerer
 from retrieval.answering.generative import GenerativeAnswerer
 from retrieval.evidence import Passage
 from retrieval.spans import Page
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,9 @@ def answerer(results: Results) -> Answerer:
 
 
 @cache
-def language_model() -> OpenAI:
+def language_model() -> "OpenAI":
+    from openai import OpenAI  # noqa: PLC0415  half a second, which most processes never need
+
     return OpenAI(base_url=settings.LLM_BASE_URL, api_key=settings.LLM_API_KEY or "none", max_retries=1)
 
 

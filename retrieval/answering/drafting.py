@@ -1,8 +1,7 @@
 """Turns a language model's chunks into the events of an answer: markers into footnotes."""
 
 from collections.abc import Iterable, Iterator, Sequence
-
-from openai.types.chat import ChatCompletionChunk
+from typing import TYPE_CHECKING
 
 from retrieval.analysis import analyse
 from retrieval.answering import AnswerEvent, AnswerFailed, Cited, Finished, TextDelta
@@ -11,6 +10,9 @@ from retrieval.answering.prompting import DECLINE
 from retrieval.answering.quoting import supporting_span
 from retrieval.answering.sentences import sentence_spans
 from retrieval.evidence import Passage
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionChunk
 
 LEADING = " \t\r\n\"'`*."
 CLAIM_CHARACTERS = 1000
@@ -34,7 +36,7 @@ class Draft:
         self._claim_end = 0  # and of the present one, which several markers may share
         self._markers = MarkerFilter(len(sources))
 
-    def add(self, chunk: ChatCompletionChunk) -> Iterator[AnswerEvent]:
+    def add(self, chunk: "ChatCompletionChunk") -> Iterator[AnswerEvent]:
         if chunk.usage:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.completion_tokens = chunk.usage.completion_tokens

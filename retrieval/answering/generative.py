@@ -3,10 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Any, Literal, Protocol
-
-import openai
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from retrieval.answering import AnswerEvent, AnswerFailed, Finished
 from retrieval.answering.drafting import Draft
@@ -14,13 +11,16 @@ from retrieval.answering.failures import explained
 from retrieval.answering.prompting import Prompt, approximate_tokens, build_prompt
 from retrieval.evidence import Passage
 
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+
 CLOSEST = 3
 
 
 class ChunkStream(Protocol):
     """A streamed completion; `close` ends the HTTP response."""
 
-    def __iter__(self) -> Iterator[ChatCompletionChunk]: ...
+    def __iter__(self) -> Iterator["ChatCompletionChunk"]: ...
 
     def close(self) -> None: ...
 
@@ -29,7 +29,7 @@ class Completions(Protocol):
     def create(
         self,
         *,
-        messages: Iterable[ChatCompletionMessageParam],
+        messages: Iterable["ChatCompletionMessageParam"],
         model: str,
         stream: Literal[True],
         stream_options: Any,
@@ -74,6 +74,8 @@ class GenerativeAnswerer:
         total_timeout: float = 180.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        import openai  # noqa: PLC0415  half a second, which most processes never need
+
         self.client = client
         self.model = model
         self.prompt_tokens = prompt_tokens
@@ -101,7 +103,7 @@ class GenerativeAnswerer:
         yield from draft.complete()
         yield draft.finished(self.model, closest=tuple(passages[:CLOSEST]))
 
-    def _chunks(self, prompt: Prompt) -> Generator[ChatCompletionChunk, None, None]:
+    def _chunks(self, prompt: Prompt) -> Generator["ChatCompletionChunk", None, None]:
         deadline = self.clock() + self.total_timeout
         with explained(self.model):
             stream = self.client.chat.completions.create(

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-
-from openai.types.chat import ChatCompletionMessageParam
+from typing import TYPE_CHECKING
 
 from retrieval.answering.sentences import sentence_spans
 from retrieval.evidence import Passage
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
 
 DECLINE = "NO_ANSWER_IN_SOURCES"
 """What the model is told to say, and nothing else, when the sources do not answer."""
@@ -35,7 +37,7 @@ class Prompt:
     The last source may be cut short at a sentence; its `text` is then the part that was sent.
     """
 
-    messages: tuple[ChatCompletionMessageParam, ...]
+    messages: "tuple[ChatCompletionMessageParam, ...]"
     sources: tuple[Passage, ...]
 
 

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import openai
 
 from retrieval.embedders import (
     EmbedderAway,
@@ -17,13 +17,16 @@ from retrieval.embedders import (
 )
 from retrieval.embedders.retrying import Patience, asked_to_rest, away
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 # A question is waited for: it is asked once more, and soon.
 HURRIED = Patience(attempts=2, first=0.2, longest=1.0)
 
 
 class OpenAIEmbedder:
-    """Sends texts in batches. After the patience is over, an endpoint that takes none is EmbedderAway; the client's
-    other errors (openai.OpenAIError) pass through.
+    """Sends texts in batches. After the patience is over, an endpoint that takes none is EmbedderAway; other errors
+    of the client are EmbeddingError.
 
     `dimensions` is asked of the endpoint where given; every answer is checked against it, or against what
     is `expected`; else the first answer says how many there are. Raises EmbeddingError for an answer that
@@ -33,7 +36,7 @@ class OpenAIEmbedder:
 
     def __init__(
         self,
-        client: openai.OpenAI,
+        client: "OpenAI",
         model: str,
         *,
         dimensions: int | None = None,
@@ -80,26 +83,30 @@ class OpenAIEmbedder:
         )
 
     def _patiently(self, texts: list[str], kind: Kind) -> Vectors:
+        from openai import OpenAIError  # noqa: PLC0415  half a second, which most processes never need
+
         attempt = 0
         while True:
             attempt += 1
             try:
                 return self._batch(texts)
-            except openai.OpenAIError as error:
+            except OpenAIError as error:
                 seconds = self._patience[kind].wait(attempt, error, time.time())
                 if seconds is None and away(error):
                     raise EmbedderAway(error, asked_to_rest(error, time.time())) from error
                 if seconds is None:
-                    raise
+                    raise EmbeddingError(str(error)) from error
             self._rest(seconds)
 
     def _batch(self, texts: list[str]) -> Vectors:
+        from openai import omit  # noqa: PLC0415  half a second, which most processes never need
+
         # As numbers and not as base64, which not every compatible server knows.
         answer = self._client.embeddings.create(
             model=self._name,
             input=texts,
             encoding_format="float",
-            dimensions=openai.omit if self._asked is None else self._asked,
+            dimensions=omit if self._asked is None else self._asked,
         )
         if sorted(item.index for item in answer.data) != list(range(len(texts))):
             raise EmbeddingError(f"{self._name}: {len(answer.data)} embeddings came for {len(texts)} texts")

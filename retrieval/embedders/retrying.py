@@ -4,16 +4,25 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
-import openai
+if TYPE_CHECKING:
+    import openai
 
-# The endpoint may answer next time; anything else will be refused again.
-PASSING = (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError)
 GATEWAY = (502, 503, 504)  # nobody read the texts
 
 
-def away(error: openai.OpenAIError) -> bool:
+def passing(error: "openai.OpenAIError") -> bool:
+    """Whether the endpoint may answer next time; anything else will be refused again."""
+    import openai  # noqa: PLC0415  half a second, which most processes never need
+
+    return isinstance(error, openai.RateLimitError | openai.InternalServerError | openai.APIConnectionError)
+
+
+def away(error: "openai.OpenAIError") -> bool:
     """Whether it has nothing to do with the texts. A time that ran out, or status 500, may: fewer of them may pass."""
+    import openai  # noqa: PLC0415  half a second, which most processes never need
+
     if isinstance(error, openai.InternalServerError):
         return error.status_code in GATEWAY
     return isinstance(error, openai.RateLimitError | openai.APIConnectionError) and not isinstance(
@@ -21,7 +30,7 @@ def away(error: openai.OpenAIError) -> bool:
     )
 
 
-def asked_to_rest(error: openai.OpenAIError, now: float) -> float | None:
+def asked_to_rest(error: "openai.OpenAIError", now: float) -> float | None:
     """Seconds that the endpoint wants to be left alone, None where it does not say."""
     return retry_after(getattr(getattr(error, "response", None), "headers", {}), now)
 
@@ -39,13 +48,17 @@ class Patience:
     longest: float = 10.0
 
     def wait(
-        self, attempt: int, error: openai.OpenAIError, now: float, chance: Callable[[], float] = random.random
+        self,
+        attempt: int,
+        error: "openai.OpenAIError",
+        now: float,
+        chance: Callable[[], float] = random.random,
     ) -> float | None:
         """Seconds to wait after the failure of `attempt`, which counts from 1; None to give up.
 
         Gives up also where the endpoint wants longer than `longest`. `now` is in seconds since the epoch.
         """
-        if attempt >= self.attempts or not isinstance(error, PASSING):
+        if attempt >= self.attempts or not passing(error):
             return None
         most = min(self.first * 2.0 ** (attempt - 1), self.longest)
         jitter = chance() * most

@@ -10,8 +10,9 @@ import threading
 import time
 from pathlib import Path
 
-from retrieval.loading import wire, with_language
+from retrieval.loading import wire
 from retrieval.loading.errors import LoadError, ReaderStopped
+from retrieval.loading.language import with_language
 from retrieval.loading.limits import Limits
 from retrieval.spans import LoadedText
 

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from retrieval.loading import MARKDOWN, SIMPLE, LoadError, limits, parse, wire
+from retrieval.loading import MARKDOWN, SIMPLE, LoadError, limits, wire
 from retrieval.loading.death import die_with_parent
 from retrieval.loading.limits import Limits
+from retrieval.loading.loaders import parse
 from retrieval.priority import keep_in_session
 
 # Not PR_SET_PDEATHSIG: it follows the parent's thread, not its process, and the thread that made the

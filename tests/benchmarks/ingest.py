@@ -30,7 +30,7 @@ from retrieval.beir import Dataset, read_beir
 from retrieval.chunking import chunk, render
 from retrieval.embedders.backends import Backend
 from retrieval.embedders.local import LocalEmbedder, default_directory, default_tokenizer
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from tests.benchmarks.ingest_clauses import judged, of_encode
 from tests.benchmarks.parsing import beside_the_reading, long_pdf, parse_rates
 from tests.benchmarks.quality import Vectors, judged_first, judged_queries, ndcg_at_10

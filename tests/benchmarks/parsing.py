@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from kb.core.environment import ROOT
-from retrieval.loading import load
 from retrieval.loading.isolation import IsolatedLoader
+from retrieval.loading.loaders import load
 from tests.retrieval.loading.conftest import make_epub, make_xlsx, zipped
 
 PDF_PAGES = 1000
@@ -22,7 +22,7 @@ SUFFIXES = {".md", ".rst", ".html", ".txt", ".docx", ".pdf"}
 ALONE = """
 import json, sys, time
 from pathlib import Path
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.loading.archives import Entry, unpack
 
 def texts(path):

@@ -9,8 +9,8 @@ from typing import Any
 from kb.documents.models import Chunk
 from retrieval.chunking import chunk
 from retrieval.embedders.local import default_tokenizer
-from retrieval.loading import load
 from retrieval.loading.language import language_of
+from retrieval.loading.loaders import load
 from tests.benchmarks import clauses
 from tests.benchmarks.loads import Api, Locks, Whole, crowd, milliseconds, open_loop, say
 from tests.benchmarks.made_up import Made

@@ -9,7 +9,7 @@ import pytest
 
 from kb.indexes.management.commands import load_demo
 from kb.quality.datasets import Question, demo_files, demo_questions
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.spans import LoadedText
 
 

@@ -27,7 +27,7 @@ from retrieval import bm25
 from retrieval.analysis import analyse
 from retrieval.beir import Dataset, Entry, read_beir
 from retrieval.embedders.hashing import HashingEmbedder
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.protocols import Postings
 from retrieval.ranking import Retriever
 

@@ -189,14 +189,14 @@ def test_one_that_takes_no_texts_is_away_for_as_long_as_it_says(
 )
 def test_it_gives_up(refusal: tuple[int, dict[str, str]], asked: int) -> None:
     busy = Busy(*[refusal] * 10)
-    with pytest.raises(openai.APIStatusError):
+    with pytest.raises(EmbeddingError):
         busy.embed()
     assert busy.asked == asked
 
 
 def test_a_question_is_not_kept_waiting() -> None:
     busy = Busy(*[(500, {})] * 10)
-    with pytest.raises(openai.InternalServerError):
+    with pytest.raises(EmbeddingError):
         busy.embed("query")
     assert busy.asked == 2
     assert sum(busy.rests) < 1

@@ -2,8 +2,8 @@
 
 import pytest
 
-from retrieval.loading import load
 from retrieval.loading.decoding import decode
+from retrieval.loading.loaders import load
 
 JAPANESE = "これは日本語の文書です。検索と埋め込みについて説明します。\n" * 4
 RUSSIAN = "Это документ о поиске и о том, как находить ответы в тексте.\n" * 4

@@ -10,7 +10,7 @@ from docx.document import Document
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.spans import LoadedText
 
 

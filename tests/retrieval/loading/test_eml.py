@@ -5,7 +5,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
+from retrieval.loading.loaders import load
 from tests.retrieval.loading.conftest import EML
 
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
+from retrieval.loading.loaders import load
 from tests.retrieval.loading.conftest import OPF, make_epub
 
 ENCRYPTION = '<encryption><e:EncryptionMethod xmlns:e="urn:x" Algorithm="{}"/></encryption>'

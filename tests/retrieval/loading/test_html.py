@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 
 LONG = "<p>" + "Words of the article. " * 20 + "</p>"
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
+from retrieval.loading.loaders import load
 from retrieval.loading.text import Block, assemble, clean
 from retrieval.loading.wire import decode, encode, verified
 from tests.retrieval.loading.conftest import zipped

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
 from retrieval.loading.errors import ReaderStopped
 from retrieval.loading.isolation import IsolatedLoader, Limits
+from retrieval.loading.loaders import load
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and sets limits as Linux keeps them"),

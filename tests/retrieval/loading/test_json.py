@@ -2,7 +2,8 @@
 
 import pytest
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
+from retrieval.loading.loaders import load
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import zipfile
 
 import pytest
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import SUFFIXES, LoadError
+from retrieval.loading.loaders import LOADERS, load
 from retrieval.loading.wire import verified
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -20,6 +21,10 @@ def zipped(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, "x")
     return target.getvalue()
+
+
+def test_every_suffix_has_a_loader_and_every_loader_a_suffix() -> None:
+    assert set(LOADERS) == SUFFIXES
 
 
 @pytest.mark.parametrize(

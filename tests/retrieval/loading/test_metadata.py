@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from retrieval.loading import load
 from retrieval.loading.dates import from_iso, from_pdf, plausible
 from retrieval.loading.language import language_of
+from retrieval.loading.loaders import load
 
 
 @pytest.mark.parametrize(

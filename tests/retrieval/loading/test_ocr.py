@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from retrieval.loading import LoadError, load, ocr
+from retrieval.loading import LoadError, ocr
 from retrieval.loading.isolation import IsolatedLoader, Limits
+from retrieval.loading.loaders import load
 from retrieval.loading.ocr import Found
 
 

@@ -10,7 +10,8 @@ import pytest
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 
-from retrieval.loading import LoadError, load
+from retrieval.loading import LoadError
+from retrieval.loading.loaders import load
 from retrieval.loading.xlsx_sparse import sparse
 from tests.retrieval.loading.conftest import PEOPLE, make_xlsx, with_parts
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.loading.pdf_lines import HYPHEN, Line, joined
 from retrieval.spans import LoadedText
 

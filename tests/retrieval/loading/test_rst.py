@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.loading.rst import looks_like
 from retrieval.loading.rst_inline import plain
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 from retrieval.loading.tables import blocks, table_lines
 from retrieval.loading.text import assemble
 

@@ -32,6 +32,7 @@ INTERRUPTED = 130  # as shells call what Ctrl-C ended
 
 class Command(BaseCommand):
     help = "Puts files, and the readable files below directories, into a collection."
+    requires_system_checks = []  # which take half a second: the site that runs has been through them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a directory")

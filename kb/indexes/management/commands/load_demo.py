@@ -19,7 +19,7 @@ from kb.documents.actions import add_document
 from kb.documents.uploading import Tally, files
 from kb.indexes.model_actions import NewModel, register
 from retrieval.embedders.principal import principal
-from retrieval.loading import load
+from retrieval.loading.loaders import load
 
 SLUG = "footnote-demo"
 CORPUS = Path(kb.core.__file__).parent / "demo"
