@@ -34,7 +34,7 @@ INSTALLED_APPS = [
     "kb.search",
     "kb.quality",
     "unfold",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # its pages are for what serves them: kb.urls looks for them
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

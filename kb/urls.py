@@ -6,6 +6,7 @@ from django.urls import include, path
 from kb.api import api
 from kb.core.views import server_error
 
+admin.autodiscover()
 handler500 = server_error
 
 urlpatterns = [

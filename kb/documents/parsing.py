@@ -22,10 +22,12 @@ from kb.documents import adding, archives, chunks, queueing, stages, writing
 from kb.documents.models import Document, DocumentRevision
 from kb.documents.queueing import ClaimLost
 from kb.documents.writing import READ, Parsed
+from retrieval.embedders.local import default_tokenizer
 from retrieval.loading import PARSER, LoadError
 from retrieval.loading.archives import ARCHIVES
 from retrieval.loading.errors import ReaderStopped
 from retrieval.loading.isolation import IsolatedLoader, Limits
+from retrieval.loading.language import identifier
 from retrieval.spans import LoadedText
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,12 @@ class Batch:
         """Another document's revision whose text may be taken over, if it is still there."""
         key = self._read.get(revision.pk)
         return DocumentRevision.objects.filter(pk=key).first() if key else None
+
+
+def get_ready() -> None:
+    """Loads what every document needs, before the first one has to wait for it."""
+    default_tokenizer()
+    identifier()
 
 
 def isolated_load(path: Path, filename: str) -> LoadedText:

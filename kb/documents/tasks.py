@@ -6,9 +6,11 @@ broker stays nearly empty.
 """
 
 import logging
+import threading
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_process_init
 from django.core.cache import cache
 from django.db import transaction
 from redis.exceptions import RedisError
@@ -27,6 +29,12 @@ WAKE_SECONDS = 20
 WAKE_KEY = "parse-wake"
 # What is not done when the claim ends is another worker's: going on would be for nothing.
 CLAIM_SECONDS = int(queueing.lease().total_seconds())
+
+
+@worker_process_init.connect  # sent in the children of a pool of processes, which only the workers that parse have
+def get_ready_soon(**_: object) -> None:
+    """In a thread: a child that is not there within seconds is taken for dead."""
+    threading.Thread(target=parsing.get_ready, daemon=True).start()
 
 
 @shared_task(

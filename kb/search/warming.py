@@ -1,15 +1,17 @@
-"""Loads embedding models before a question has to wait for them: the live ones, then those that may serve next."""
+"""Loads models before a question has to wait for them: what serves now, then what may serve next."""
 
 import logging
 import threading
 import time
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import Error, connection
 
 from kb.indexes import providers
 from kb.indexes.models import IndexVersion
 from kb.indexes.population import population
+from kb.search.answers import language_model
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ def warm_soon() -> None:
 
 
 def in_thread() -> None:
+    if settings.LLM_BASE_URL:
+        language_model()
     warmed: set[int] = set()
     rest = LOOK_SECONDS
     while True:

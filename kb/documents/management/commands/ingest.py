@@ -26,7 +26,7 @@ from kb.documents.uploading import Ingestion, Tally, files
 DEFAULT_NAME = "Library"
 PATIENCE_SECONDS = 60
 MOST_WAITING = 5000
-LOOK_EVERY_SECONDS = 0.5
+LOOK_EVERY_SECONDS = 0.25
 INTERRUPTED = 130  # as shells call what Ctrl-C ended
 
 
