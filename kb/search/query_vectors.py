@@ -1,10 +1,11 @@
-"""The vectors of questions: kept in the cache for a while, and made under a deadline."""
+"""The vectors of questions: kept in the cache for a while, the last of them in the process, made under a deadline."""
 
 import hashlib
 import logging
 import threading
 import time
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ UNIT = 1e-3  # so far the length of a vector may be off 1
 LEAVE_CACHE_ALONE = Policy(failures=1, pause=5.0)
 LEAVE_MODEL_ALONE = Policy(failures=3, pause=15.0)
 MOST_THREADS = 4  # that embed questions: so many may hang
+MOST_RECENT = 1_000  # vectors that a process holds: some megabytes
 MOST_COUNTED = 100_000  # keys that are looked at for the size
 
 
@@ -52,6 +54,28 @@ def key(version: IndexVersion, text: str) -> str:
     return f"{PREFIX}{version.pk}:{made_with}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+class Recent:
+    """The vectors that this process used last. No other can belong to such a key, so none of them becomes wrong."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Vector] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, place: str) -> Vector | None:
+        with self._lock:
+            found = self._held.get(place)
+            if found is not None:
+                self._held.move_to_end(place)
+            return found
+
+    def put(self, place: str, vector: Vector) -> None:
+        with self._lock:
+            self._held[place] = vector
+            self._held.move_to_end(place)
+            if len(self._held) > MOST_RECENT:
+                self._held.popitem(last=False)
+
+
 class Shelf:
     """Vectors in Django's cache. One that is down, slow or full of rubbish is as good as an empty one.
 
@@ -60,6 +84,7 @@ class Shelf:
     """
 
     def __init__(self) -> None:
+        self.recent = Recent()
         self.breaker = Breaker(LEAVE_CACHE_ALONE)
         self._made: tuple[object, BaseCache] | None = None
 
@@ -175,11 +200,15 @@ class QuestionEmbedder:
     def vector(self, text: str) -> Vector:
         with self.timed("cache"):
             place = key(self.version, text)
-            self.latest = shelf.get(place, self.version.dimensions)
-        if self.latest is None:
+            found = shelf.recent.get(place)
+            if found is None:
+                found = shelf.get(place, self.version.dimensions)
+        if found is None:
             with self.timed("embed"):
-                self.latest = self.made(place, text)
-        return self.latest
+                found = self.made(place, text)
+        shelf.recent.put(place, found)
+        self.latest = found
+        return found
 
     def made(self, place: str, text: str) -> Vector:
         guard, limits = guard_of(self.embedder), deadlines.limits()

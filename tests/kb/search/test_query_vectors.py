@@ -99,6 +99,24 @@ def test_a_question_is_embedded_once(version: IndexVersion) -> None:
     assert (first.milliseconds.keys(), again.milliseconds.keys()) == ({"cache", "embed"}, {"cache"})
 
 
+def test_what_was_asked_of_late_needs_no_exchange(
+    version: IndexVersion, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_vectors, "MOST_RECENT", 2)
+    embedder = Counting()
+    for text in ("bees", "ants", "bees", "wasps"):
+        QuestionEmbedder(version, embedder).embed([text], "query")
+    settled(embedder)
+    exchanges: list[str] = []
+    monkeypatch.setattr(LocMemCache, "get", lambda _, place: exchanges.append(place))
+    for text in ("bees", "wasps"):
+        found = QuestionEmbedder(version, embedder).embed([text], "query")[0]
+        np.testing.assert_array_equal(found, vector_of(text))
+    assert exchanges == []
+    QuestionEmbedder(version, embedder).embed(["ants"], "query")
+    assert exchanges == [key(version, "ants")], "only so many are held, and those that were used last"
+
+
 def test_documents_are_not_kept(version: IndexVersion) -> None:
     embedder = Counting()
     for _ in range(2):
