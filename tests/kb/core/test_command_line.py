@@ -55,3 +55,15 @@ def test_commands_on_a_fresh_machine(tmp_path: Path) -> None:
         assert (code, "run `manage.py prepare`" in error, "Traceback" in error) == (1, True, False), error
     assert said("prepare")[0] == 0
     assert said("index", "list") == (0, "")
+
+
+def test_commands_and_workers_start_without_what_few_of_them_need() -> None:
+    """The packages of a language model's client, of the parsers and of the admin: a second of each start."""
+    code = (
+        "import sys, django; django.setup(); import kb.documents.tasks, kb.indexes.tasks, kb.quality.tasks; "
+        "print(sorted({'openai', 'pptx', 'openpyxl', 'docx', 'torch', 'unfold.admin'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
