@@ -33,16 +33,23 @@ READ = (
     "written_at",
     "parser",
 )
-REVISION = """
-UPDATE documents_documentrevision SET text = %(text)s, title = %(title)s, media_type = %(media_type)s,
-    pages = %(pages)s, headings = %(headings)s, author = %(author)s, language = %(language)s,
-    written_at = %(written_at)s, parser = %(parser)s, parsed_at = %(parsed_at)s
-WHERE id = %(id)s
+# A statement for all of them: one for each has the database read and plan it each time.
+REVISIONS = """
+UPDATE documents_documentrevision revision SET text = given.text, title = given.title, media_type = given.media_type,
+    pages = given.pages, headings = given.headings, author = given.author, language = given.language,
+    written_at = given.written_at, parser = given.parser, parsed_at = given.parsed_at
+FROM unnest(%(id)s::bigint[], %(text)s::text[], %(title)s::text[], %(media_type)s::text[], %(pages)s::jsonb[],
+    %(headings)s::jsonb[], %(author)s::text[], %(language)s::text[], %(written_at)s::timestamptz[],
+    %(parser)s::text[], %(parsed_at)s::timestamptz[])
+    AS given (id, text, title, media_type, pages, headings, author, language, written_at, parser, parsed_at)
+WHERE revision.id = given.id
 """
-DOCUMENT = """
-UPDATE documents_document SET title = %(title)s, filename = %(filename)s, current_id = %(revision)s, incoming_id = NULL,
-    state = 'embedding', claimed_until = NULL, attempts = 0, updated_at = %(now)s
-WHERE id = %(id)s
+DOCUMENTS = """
+UPDATE documents_document document SET title = given.title, filename = given.filename, current_id = given.revision,
+    incoming_id = NULL, state = 'embedding', claimed_until = NULL, attempts = 0, updated_at = %(now)s
+FROM unnest(%(id)s::uuid[], %(title)s::text[], %(filename)s::text[], %(revision)s::bigint[])
+    AS given (id, title, filename, revision)
+WHERE document.id = given.id
 """
 
 
@@ -83,10 +90,9 @@ def write(done: Sequence[Parsed]) -> list[Parsed]:
         for each in mine
         if each.document.pk not in left_out
     ]
-    now = timezone.now()
     with connection.cursor() as cursor:
-        cursor.executemany(REVISION, [revision_row(each.revision) for each in mine])
-        cursor.executemany(DOCUMENT, [document_row(each, now) for each in mine])
+        cursor.execute(REVISIONS, of_revisions([each.revision for each in mine]))
+        cursor.execute(DOCUMENTS, of_documents(mine))
     kept = write_chunks(mine)
     stages.write([entry for each in mine for entry in entries(each, kept[each.document.pk])])
     return stale
@@ -107,18 +113,18 @@ def wanted_chunkings(collection: Collection) -> list[Chunking]:
     return list(wanted.values())
 
 
-def revision_row(revision: DocumentRevision) -> dict[str, Any]:
-    row = {name: getattr(revision, name) for name in (*READ, "parsed_at")}
-    return row | {"pages": Jsonb(revision.pages), "headings": Jsonb(revision.headings), "id": revision.pk}
+def of_revisions(read: Sequence[DocumentRevision]) -> dict[str, list[Any]]:
+    columns = {name: [getattr(each, name) for each in read] for name in ("id", *READ, "parsed_at")}
+    return columns | {name: list(map(Jsonb, columns[name])) for name in ("pages", "headings")}
 
 
-def document_row(each: Parsed, now: datetime) -> dict[str, Any]:
+def of_documents(done: Sequence[Parsed]) -> dict[str, Any]:
     return {
-        "title": each.title[:500],
-        "filename": each.revision.filename,
-        "revision": each.revision.pk,
-        "now": now,
-        "id": each.document.pk,
+        "id": [each.document.pk for each in done],
+        "title": [each.title[:500] for each in done],
+        "filename": [each.revision.filename for each in done],
+        "revision": [each.revision.pk for each in done],
+        "now": timezone.now(),
     }
 
 
