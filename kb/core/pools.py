@@ -21,6 +21,7 @@ MOST_CONNECTIONS = 6  # for each purpose
 STATEMENT_SECONDS = 10.0
 WAIT_SECONDS = 2.0  # for a connection
 SLACK = 0.9  # a connection is told anew how long it may take where that has changed by more than this share
+RENEWED_SECONDS = 1.0
 RESTED_SECONDS = 30.0  # a connection that was not used for so long is asked whether it is alive
 NOT_LIBPQS = {"pool", "server_side_binding", "isolation_level", "assume_role"}
 # Neither compiling nor starting more processes pays for searches of milliseconds, and nobody waits for the disk
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 _pools: dict[tuple[str, str], ConnectionPool] = {}
 _opening = threading.Lock()
+_renewed = {"at": float("-inf")}
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 _used: "WeakKeyDictionary[Connection, float]" = WeakKeyDictionary()
 _told: "WeakKeyDictionary[Connection, dict[str, str]]" = WeakKeyDictionary()
@@ -155,9 +157,18 @@ def configure(connected: Connection) -> None:
 
 
 def check(connected: Connection) -> None:
-    """Raises OperationalError for a connection that is gone: the pool then makes another one.
+    """Raises OperationalError for a connection that is gone: the pool then gives another one, and waits for seconds
+    where that is gone, too. When one is, so are most others, as after a restart of the server: all are made anew."""
+    try:
+        look_at(connected)
+    except psycopg.OperationalError:
+        renew()
+        raise
 
-    A server that ended a connection has said so: there is something to read where nothing was asked.
+
+def look_at(connected: Connection) -> None:
+    """A server that ended a connection has said so: there is something to read where nothing was asked.
+
     Asking it costs a round trip, and is done only after a rest.
     """
     waiting = select.poll()
@@ -167,6 +178,18 @@ def check(connected: Connection) -> None:
         raise psycopg.OperationalError("The server ended the connection.")
     if time.monotonic() - _used.get(connected, float("-inf")) > RESTED_SECONDS:
         ConnectionPool.check_connection(connected)
+
+
+def renew() -> None:
+    """Has every pool of the process, that of Django's requests too, make its connections anew."""
+    with _opening:
+        if time.monotonic() - _renewed["at"] < RENEWED_SECONDS:  # several find one that is gone
+            return
+        _renewed["at"] = time.monotonic()
+        renewed = list(_pools.values())
+    of_requests: ConnectionPool | None = getattr(django_connection, "pool", None)
+    for each in filter(None, [*renewed, of_requests]):
+        each.drain()
 
 
 def close() -> None:

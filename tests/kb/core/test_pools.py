@@ -118,6 +118,22 @@ def test_a_connection_that_the_server_ended_is_replaced() -> None:
     assert gone not in [value("SELECT pg_backend_pid()") for _ in range(pools.MOST_CONNECTIONS)]
 
 
+def test_after_a_restart_of_the_server_nobody_waits_for_one_connection_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "_renewed", {"at": float("-inf")})
+    pool = pools.pool("vectors")
+    held = [pool.getconn() for _ in range(pools.MOST_CONNECTIONS)]
+    gone = [each.info.backend_pid for each in held]
+    for each in held:
+        pool.putconn(each)
+    with psycopg.connect(**pools.parameters(), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", [gone])
+    began = time.monotonic()
+    assert value("SELECT pg_backend_pid()") not in gone
+    assert time.monotonic() - began < 1
+
+
 def test_a_connection_that_ended_without_a_word_is_replaced() -> None:
     """As when the server's machine or process is killed: libpq knows nothing of it yet."""
     pools.close()  # a pool that has no other one
