@@ -12,7 +12,11 @@ from kb.core.environment import VARIABLES, BadConfiguration, Variable
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "kb/core/environment.py"
-OF_OTHERS = {"CELERY_SKIP_CHECKS", "DJANGO_SETTINGS_MODULE", "PYTHONPATH"}  # Celery's, Django's and Python's own
+OF_OTHERS = {
+    "CELERY_SKIP_CHECKS",
+    "DJANGO_SETTINGS_MODULE",
+    "PYTHONPATH",
+}  # Celery's, Django's and Python's own
 SOURCES = [ROOT / "manage.py", *sorted(ROOT.glob("kb/**/*.py")), *sorted(ROOT.glob("retrieval/**/*.py"))]
 READERS = {"choice", "flag", "number", "text", "words"}
 
