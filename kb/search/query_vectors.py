@@ -54,6 +54,11 @@ def key(version: IndexVersion, text: str) -> str:
     return f"{PREFIX}{version.pk}:{made_with}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+def sound(vector: Vector) -> bool:
+    """Whether it is a unit vector; no number compares with NaN."""
+    return abs(float(np.linalg.norm(vector)) - 1) < UNIT
+
+
 class Recent:
     """The vectors that this process used last. No other can belong to such a key, so none of them becomes wrong."""
 
@@ -104,8 +109,7 @@ class Shelf:
         if not isinstance(found, bytes) or len(found) != NUMBER.itemsize * dimensions:
             return None
         vector = np.frombuffer(found, NUMBER).astype(np.float32)
-        # No number compares with NaN.
-        return vector if abs(float(np.linalg.norm(vector)) - 1) < UNIT else None
+        return vector if sound(vector) else None
 
     def put(self, place: str, vector: Vector) -> None:
         content = vector.astype(NUMBER).tobytes()
@@ -200,15 +204,16 @@ class QuestionEmbedder:
     def vector(self, text: str) -> Vector:
         with self.timed("cache"):
             place = key(self.version, text)
-            found = shelf.recent.get(place)
-            if found is None:
-                found = shelf.get(place, self.version.dimensions)
-        if found is None:
+            self.latest = shelf.recent.get(place)
+            if self.latest is not None:
+                return self.latest
+            self.latest = shelf.get(place, self.version.dimensions)
+        if self.latest is None:
             with self.timed("embed"):
-                found = self.made(place, text)
-        shelf.recent.put(place, found)
-        self.latest = found
-        return found
+                self.latest = self.made(place, text)
+        if sound(self.latest):
+            shelf.recent.put(place, self.latest)
+        return self.latest
 
     def made(self, place: str, text: str) -> Vector:
         guard, limits = guard_of(self.embedder), deadlines.limits()

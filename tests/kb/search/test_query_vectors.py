@@ -117,6 +117,16 @@ def test_what_was_asked_of_late_needs_no_exchange(
     assert exchanges == [key(version, "ants")], "only so many are held, and those that were used last"
 
 
+def test_what_is_no_vector_is_not_held(version: IndexVersion, shelf: Shelf) -> None:
+    class Wrong(Counting):
+        def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+            return super().embed(texts, kind) * np.float32(np.nan)
+
+    QuestionEmbedder(version, Wrong()).embed(["bees"], "query")
+    found = QuestionEmbedder(version, Counting()).embed(["bees"], "query")[0]
+    np.testing.assert_array_equal(found, vector_of("bees"))
+
+
 def test_documents_are_not_kept(version: IndexVersion) -> None:
     embedder = Counting()
     for _ in range(2):
